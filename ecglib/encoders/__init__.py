@@ -1,0 +1,1 @@
+"""ECG encoders: (B, S, T) millivolts -> (B, L, C) token sequences."""
