@@ -1,0 +1,1 @@
+"""Records and their labels: the record store, the readers of the original sets, the simulator."""
