@@ -1,0 +1,127 @@
+"""Evaluations of any paper's model through its contract alone; none asks which paper it serves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ecglib.metrics import EVALUATOR_VERSION, MacroAuc, chance_macro_auc, macro_auc
+
+PromptSet = dict[str, list[str]]  # class -> its prompts
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """Zero-shot result of one method on one task under one kind of prompt."""
+
+    task: str
+    setting: str
+    auc: MacroAuc
+    scores: np.ndarray  # (N, C)
+    labels: np.ndarray  # (N, C) bool
+    record_ids: list[str]
+
+
+@torch.inference_mode()
+def score_records(
+    model, store, prompts: Sequence[Sequence[str]], leads: Sequence[str] | None = None, batch_size: int = 128
+) -> np.ndarray:
+    """``model.score`` over a whole store, in evaluation mode, in batches: C lists of prompts -> (N, C) float32."""
+    model.eval()
+    device = next(model.parameters()).device
+    parts = []
+    for start in range(0, len(store), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(store)))
+        ecg = torch.from_numpy(store.read(rows, leads)).to(device)
+        parts.append(model.score(ecg, prompts, leads).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def zero_shot(
+    model,
+    store,
+    prompt_sets: dict[str, dict[str, PromptSet]],
+    leads: Sequence[str] | None = None,
+    *,
+    repeats: int = 1000,
+    seed: int = 0,
+) -> list[ZeroShot]:
+    """Score every record once against the prompts of all tasks, then evaluate each task on its own records.
+
+    Args:
+        prompt_sets: setting -> task -> class -> prompts, for example ``{"clinical prompts": {"ptbxl-super": ...}}``.
+        leads: the leads to use; ``None`` means all twelve.
+        repeats, seed: of the bootstrap over patients.
+
+    Records without a label of a task take no part in it. Nothing is fitted and no threshold is chosen.
+    """
+    columns = [
+        (setting, task, name, prompts)
+        for setting, tasks in prompt_sets.items()
+        for task, classes in tasks.items()
+        for name, prompts in classes.items()
+    ]
+    scores = score_records(model, store, [prompts for *_, prompts in columns], leads)
+    position = {record: row for row, record in enumerate(store.records["id"])}
+    results = []
+    for setting, tasks in prompt_sets.items():
+        for task in tasks:
+            view, labels, classes = store.task(task)
+            if len(view) == 0:
+                raise ValueError(f"no record of this data set has a label of task '{task}'")
+            ids = list(view.records["id"])
+            rows = [position[record] for record in ids]
+            at = {name: i for i, (s, t, name, _) in enumerate(columns) if (s, t) == (setting, task)}
+            of_task = scores[np.ix_(rows, [at[name] for name in classes])]
+            auc = macro_auc(labels, of_task, list(classes), view.records["patient"], repeats=repeats, seed=seed)
+            results.append(ZeroShot(task, setting, auc, of_task, labels, ids))
+    return results
+
+
+def metric_row(method: str, data_kind: str, result: ZeroShot) -> dict:
+    """A result as an entry of a run record's ``metrics``."""
+    return {
+        "method": method,
+        "dataset": result.task,
+        "data_kind": data_kind,
+        "setting": result.setting,
+        "metric": "macro_auc",
+        "value": result.auc.value,
+        "ci_low": result.auc.ci_low,
+        "ci_high": result.auc.ci_high,
+        "n": result.auc.n,
+        "evaluator_version": EVALUATOR_VERSION,
+    }
+
+
+def chance_rows(data_kind: str, results: Sequence[ZeroShot], *, repeats: int = 200, seed: int = 0) -> list[dict]:
+    """What random scores reach on the same labels: mean and 95 % range, one row per result."""
+    rows = []
+    for result in results:
+        value, low, high = chance_macro_auc(result.labels, repeats=repeats, seed=seed)
+        rows.append(metric_row("chance", data_kind, result) | {"value": value, "ci_low": low, "ci_high": high})
+    return rows
+
+
+def random_encoder_rows(data_kind: str, per_network: Sequence[Sequence[ZeroShot]]) -> list[dict]:
+    """Untrained networks of the same shape: the mean over networks and 1.96 standard deviations between them."""
+    rows = []
+    for same in zip(*per_network, strict=True):
+        values = np.array([result.auc.value for result in same])
+        spread = 1.96 * values.std(ddof=1) if len(values) > 1 else float("nan")
+        row = metric_row("random-encoder", data_kind, same[0])
+        rows.append(row | {"value": values.mean(), "ci_low": values.mean() - spread, "ci_high": values.mean() + spread})
+    return rows
+
+
+def class_table(results: Sequence[ZeroShot]) -> pd.DataFrame:
+    """One row per task, setting and class: AUC in percent with interval and number of positive records."""
+    return pd.DataFrame(
+        [
+            {"task": result.task, "setting": result.setting, "class": name, **entry}
+            for result in results
+            for name, entry in result.auc.classes.items()
+        ]
+    )
