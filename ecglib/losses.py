@@ -20,7 +20,12 @@ def gather_batch(x: Tensor) -> Tensor:
 
 def cosine_matrix(x: Tensor, y: Tensor) -> Tensor:
     """Cosine similarities s_ij of rows: (B, D), (B', D) -> (B, B'). DERI eq. 3, MERL eq. 2."""
-    return F.normalize(x.float(), dim=-1) @ F.normalize(y.float(), dim=-1).T
+    return F.normalize(at_least_float32(x), dim=-1) @ F.normalize(at_least_float32(y), dim=-1).T
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision is raised to float32, whatever autocast says; other types stay."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def info_nce(x: Tensor, y: Tensor, temperature: float, *, positive_in_denominator: bool = True) -> Tensor:
