@@ -192,9 +192,7 @@ def findings_to_labels(findings: Iterable[str]) -> dict[str, list[str]]:
     findings = {clean_scp(finding) for finding in findings}
     unknown = sorted(findings - FINDINGS.keys())
     if unknown:
-        raise DataError(
-            f"unknown findings {', '.join(unknown)}; ecglib.data.labels.FINDINGS lists the known ones"
-        )
+        raise DataError(f"unknown findings {', '.join(unknown)}; ecglib.data.labels.FINDINGS lists the known ones")
     scp = set(findings)
     if scp & {"2AVB1", "2AVB2"}:
         scp.add("2AVB")  # PTB-XL does not tell the two types apart
