@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from safetensors import safe_open
 from safetensors.torch import save as dump_tensors
 from torch import Tensor, nn
 
+from ecglib.data.store import RecordStore
 from ecglib.errors import CheckpointError
 from ecglib.paths import atomic_write, sha256_of
 
@@ -50,9 +52,21 @@ class Schedule:
 class TrainingData:
     """What a training step reads: a record store and the text of each of its records."""
 
-    store: object  # RecordStore or a view of one: len() and read_int16(indices)
+    store: RecordStore
     reports: list[str]
-    fingerprint: str
+
+    @classmethod
+    def of(cls, store: RecordStore) -> "TrainingData":
+        """A store's own reports. Raises ValueError naming the first record that has none."""
+        reports = list(store.records["report"])
+        for record, text in zip(store.records["id"], reports, strict=True):
+            if not text.strip():
+                raise ValueError(f"record {record} has no report; leave such records out with store.select(...)")
+        return cls(store, reports)
+
+    @property
+    def fingerprint(self) -> str:
+        return sha256_of([self.store.fingerprint, sha256_of(self.reports, 16)], 16)
 
     def batch(self, rows: np.ndarray, device: torch.device) -> dict:
         """``ecg`` (B, 12, T) float32 millivolts on ``device`` and ``report``, B strings.
@@ -82,7 +96,6 @@ def _run_id(model: nn.Module, data: TrainingData, schedule: Schedule) -> str:
         "config": dataclasses.asdict(model.config),
         "schedule": {k: v for k, v in dataclasses.asdict(schedule).items() if k != "checkpoint_every_s"},
         "data": data.fingerprint,
-        "reports": sha256_of(data.reports, 16),
     }
     return sha256_of(described, 16)
 
@@ -108,6 +121,8 @@ def fit(
         raise ValueError(f"{len(data.store)} records but {len(data.reports)} reports")
     if schedule.steps(len(data.reports)) == 0:
         raise ValueError(f"{len(data.reports)} records do not fill one batch of {schedule.batch_size}")
+    # Accelerate keeps the first precision of a process for good; a notebook may ask for another in its second run.
+    AcceleratorState._reset_state(reset_partial_state=False)
     accelerator = Accelerator(mixed_precision=schedule.precision)
     run = _Run(model, data, schedule, Path(folder), accelerator)
     run.resume()
