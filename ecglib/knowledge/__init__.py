@@ -1,0 +1,128 @@
+"""What this package knows about ECG statements: names, synonyms, waveform criteria, prompts for zero-shot.
+
+``statements.json`` describes the findings of :data:`ecglib.data.labels.FINDINGS`, ``classes.json`` the classes of
+the six tasks; both are written for this project from the published standards that the first file lists, and
+fixed before any scoring. Which findings make up a class is not repeated here: it follows from
+:func:`ecglib.data.labels.findings_to_labels`. The prompts of a class are its own, then those of its (typical)
+findings: all of them when there is one finding, two of each when there are two or three, the first of each
+when there are more, so that a superclass is spoken for by the typical statements of its members.
+"""
+
+import json
+from copy import deepcopy
+from functools import cache
+from importlib.resources import files
+
+from ecglib.data.labels import FINDINGS, SCP_CODES, TASKS, findings_to_labels
+from ecglib.errors import ParameterError
+from ecglib.paths import sha256_of
+
+KINDS = ("name", "clinical")
+DATA_FILES = ("statements", "classes")
+
+
+@cache
+def _load(name: str) -> dict:
+    return json.loads(files("ecglib.knowledge").joinpath(f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _class(task: str, cls: str) -> dict:
+    tasks = _load("classes")
+    if task not in TASKS:
+        raise ParameterError(f"no task is called {task!r}; the tasks are {', '.join(TASKS)}")
+    if cls not in tasks[task]:
+        raise ParameterError(f"task {task} has no class {cls!r}; its classes are {', '.join(TASKS[task])}")
+    return tasks[task][cls]
+
+
+@cache
+def _labels_of(code: str) -> dict[str, list[str]]:
+    return findings_to_labels((code,))
+
+
+def finding(code: str) -> dict:
+    """All about one finding: code, name, synonyms, criteria (lead group -> text), prompts, superclass, classes.
+
+    ``superclass`` is that of PTB-XL, "" for findings without one; ``classes`` maps each task to the classes that
+    the finding alone gives. ParameterError on an unknown code.
+    """
+    findings = _load("statements")["findings"]
+    if code not in findings:
+        raise ParameterError(f"no finding is called {code!r}; the findings are {', '.join(findings)}")
+    classes = _labels_of(code)
+    superclass = "".join(classes["ptbxl-super"]) if code in SCP_CODES else ""
+    return deepcopy({"code": code, "superclass": superclass, "classes": classes, **findings[code]})
+
+
+def members(task: str, cls: str) -> list[str]:
+    """The findings that alone give a record the class, in the order of the vocabulary."""
+    _class(task, cls)
+    return [code for code in FINDINGS if cls in _labels_of(code)[task]]
+
+
+def class_name(task: str, cls: str) -> str:
+    """The plain name of a class, spelled out as the data set means it: csn's ``AF`` is «atrial flutter»."""
+    return _class(task, cls)["name"]
+
+
+def prompts(task: str, cls: str) -> list[str]:
+    """Curated clinical prompts of a class, distinct, in a fixed order."""
+    entry = _class(task, cls)
+    codes = entry.get("typical") or members(task, cls)
+    per_finding = 6 if len(codes) == 1 else 2 if len(codes) <= 3 else 1
+    texts = list(entry.get("prompts", ()))
+    for code in codes:
+        texts += _load("statements")["findings"][code]["prompts"][:per_finding]
+    return list(dict.fromkeys(texts))
+
+
+def prompt_set(task: str, kind: str = "clinical") -> dict[str, list[str]]:
+    """class -> prompts for all classes of a task, in its order; ``kind`` is one of :data:`KINDS`."""
+    if task not in TASKS:
+        raise ParameterError(f"no task is called {task!r}; the tasks are {', '.join(TASKS)}")
+    if kind not in KINDS:
+        raise ParameterError(f"kind of prompts {kind!r} is not known; it takes {', '.join(KINDS)}")
+    if kind == "name":
+        return {cls: [class_name(task, cls)] for cls in TASKS[task]}
+    return {cls: prompts(task, cls) for cls in TASKS[task]}
+
+
+def lead_groups() -> dict[str, list[str]]:
+    """The lead groups that waveform criteria speak of; ``rhythm`` has no leads, it is seen in all."""
+    return {name: list(leads) for name, leads in _load("statements")["lead_groups"].items()}
+
+
+def knowledge_hash() -> str:
+    """Twelve hex digits of a SHA-256 over the data files and all prompts, to be recorded with every result.
+
+    The prompts are part of it because the rule that picks them, and the label spaces, lie outside the files.
+    """
+    chosen = {f"{task} {kind}": prompt_set(task, kind) for task in TASKS for kind in KINDS}
+    return sha256_of({"prompts": chosen} | {name: _load(name) for name in DATA_FILES}, 12)
+
+
+def validate() -> None:
+    """Check the data files against their schemas and against the label spaces; ParameterError on a defect."""
+    import jsonschema
+
+    for name in DATA_FILES:
+        try:
+            jsonschema.validate(_load(name), _load(f"{name}.schema"))
+        except jsonschema.ValidationError as error:
+            raise ParameterError(f"ecglib/knowledge/{name}.json at {error.json_path}: {error.message}") from error
+    statements, tasks = _load("statements"), _load("classes")
+    _same(statements["findings"], FINDINGS, "findings of statements.json")
+    _same({task for task in tasks if task != "version"}, TASKS, "tasks of classes.json")
+    for task, classes in TASKS.items():
+        _same(tasks[task], classes, f"classes of {task} in classes.json")
+        for cls in classes:
+            typical = set(tasks[task][cls].get("typical", ()))
+            if stray := sorted(typical - set(members(task, cls))):
+                raise ParameterError(f"classes.json names {stray} as typical of {task} {cls}, but they are not in it")
+            if not prompts(task, cls):
+                raise ParameterError(f"{task} {cls} has no prompt; give it prompts in classes.json")
+
+
+def _same(found, expected, what: str) -> None:
+    if difference := sorted(set(found) ^ set(expected)):
+        raise ParameterError(f"{what} and the label spaces of ecglib.data.labels differ in {', '.join(difference)}")

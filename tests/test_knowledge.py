@@ -1,0 +1,235 @@
+"""The knowledge base: complete, well formed, medically free of the contradictions known from other prompt sets."""
+
+import json
+import re
+import subprocess
+import sys
+from importlib.resources import files
+
+import jsonschema
+import pytest
+
+from ecglib import knowledge
+from ecglib.data.labels import FINDINGS, SCP_CODES, TASKS, scp_statements
+from ecglib.errors import ParameterError
+
+EVERY_CLASS = [(task, cls) for task, classes in TASKS.items() for cls in classes]
+
+
+def _json(name):
+    return json.loads(files("ecglib.knowledge").joinpath(name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["statements", "classes"])
+def test_data_files_satisfy_their_schemas(name):
+    schema = _json(f"{name}.schema.json")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(_json(f"{name}.json"), schema)
+    knowledge.validate()
+
+
+def test_schema_refuses_what_it_should():
+    entry = _json("statements.json")
+    schema = _json("statements.schema.json")
+    for broken in (
+        {"prompts": ["only one"]},
+        {"prompts": ["ends in blank ", "second"]},
+        {"prompts": ["Vorhofflimmern mit Überleitung", "non-ASCII"]},
+        {"criteria": {"V7": "a lead group nobody defined"}},
+        {"synonyms": []},
+    ):
+        damaged = entry | {"findings": {"AFIB": entry["findings"]["AFIB"] | broken}}
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(damaged, schema)
+
+
+def test_validate_names_what_is_wrong(monkeypatch):
+    classes = _json("classes.json")
+    classes["csn"]["AF"]["typical"] = ["AFIB"]  # csn's AF is flutter
+    real = knowledge._load
+    monkeypatch.setattr(knowledge, "_load", lambda name: classes if name == "classes" else real(name))
+    with pytest.raises(ParameterError, match=r"AFIB.*csn AF"):
+        knowledge.validate()
+    del classes["csn"]["AF"]
+    with pytest.raises(ParameterError, match="differ in AF"):
+        knowledge.validate()
+
+
+@pytest.mark.parametrize(("task", "cls"), EVERY_CLASS)
+def test_every_class_has_name_and_distinct_prompts(task, cls):
+    name, prompts = knowledge.class_name(task, cls), knowledge.prompts(task, cls)
+    assert name != cls
+    assert len(prompts) >= 2
+    assert len({p.lower() for p in prompts}) == len(prompts)
+    assert all(p == p.strip() and p.isascii() and 1 <= len(p.split()) <= 14 for p in prompts)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_prompt_serves_two_classes_of_a_task(task):
+    owner = {}
+    for cls, prompts in knowledge.prompt_set(task).items():
+        for prompt in prompts:
+            assert owner.setdefault(prompt.lower(), cls) == cls, prompt
+
+
+# What the prompts (and name) of a class must speak of, and must never speak of. Written apart from the data.
+MUST = {
+    "NORM": r"normal",
+    "MI": r"infarct",
+    "CD": r"conduction|block|wolff",
+    "AMI": r"anter",
+    "IMI": r"infer",
+    "LMI": r"lateral",
+    "PMI": r"posterior",
+    "AFIB": r"fibrillation",
+    "AF": r"flutter",
+    "AFLT": r"flutter",
+    "ST": r"tachycardia",
+    "STACH": r"tachycardia",
+    "SBRAD": r"bradycardia|slow",
+    "STD": r"depress",
+    "STDD": r"depress|drop down",
+    "STE": r"elevat",
+    "SA": r"arrhythmia|irregular",
+    "LVH": r"left ventricular|lvh",
+    "RVH": r"right ventricular|rvh",
+    "CRBBB": r"right bundle|rbbb",
+    "CLBBB": r"left bundle|lbbb",
+    "RBBB": r"right bundle|rbbb",
+    "LBBB": r"left bundle|lbbb",
+    "TWO": r"inver",
+    "CCR": r"counterclockwise|early",
+    "VB": r"bigem",
+    "AVB": r"a-?v block|atrioventricular|heart block",
+    "ERV": r"early repol",
+}
+MUST_NOT = {
+    "NORM": r"tachy|brady|block|infarct|hypertroph|abnormal|fibrill|flutter|nonspecific|ischemi|depress|elevat",
+    "STD": r"elevat",
+    "STDD": r"elevat",
+    "STE": r"depress",
+    "AF": r"fibrill",
+    "AFLT": r"fibrill",
+    "AFIB": r"flutter",
+    "ST": r"brady|elevat|depress|st-t",  # csn's ST is sinus tachycardia
+    "STACH": r"brady",
+    "SBRAD": r"tachy",
+    "SR": r"brady|tachy|fibrill|abnormal",
+    "SVT": r"ventricular tachycardia(?<!supraventricular tachycardia)",
+    "LBBB": r"right bundle|incomplete",
+    "RBBB": r"left bundle|incomplete",
+    "CLBBB": r"right bundle|incomplete",
+    "CRBBB": r"left bundle|incomplete",
+    "CR": r"counter|early",
+    "CCR": r"\bclockwise|late",
+    "ALS": r"right",
+    "ARS": r"left",
+    "LVH": r"right",
+    "RVH": r"left",
+    "1AVB": r"second|complete|third|2nd|3rd",
+    "2AVB": r"first|complete|third|1st",
+    "PAC": r"ventricular(?<!supraventricular)|pvc",
+    "APB": r"ventricular(?<!supraventricular)|pvc",
+    "PVC": r"atrial|supraventricular",
+    "VPB": r"atrial|supraventricular",
+    "VPC": r"atrial|supraventricular",
+    "BIGU": r"trigem",
+    "TRIGU": r"bigem",
+    "MI": r"bundle|normal",
+    "IMI": r"anter",
+    "LOWT": r"tall|invert",
+    "LVOLT": r"high",
+    "HVOLT": r"\blow",
+}
+
+
+@pytest.mark.parametrize(("task", "cls"), EVERY_CLASS)
+def test_prompts_say_what_the_class_means(task, cls):
+    for text in (knowledge.class_name(task, cls), *knowledge.prompts(task, cls)):
+        assert re.search(MUST.get(cls, ""), text.lower()), text
+        if cls in MUST_NOT:
+            assert not re.search(MUST_NOT[cls], text.lower()), text
+
+
+def test_no_prompt_reads_like_a_chat_reply_or_hedges_away_its_class():
+    for task, cls in EVERY_CLASS:
+        for prompt in knowledge.prompts(task, cls):
+            assert not re.search(r"based on|let me|generated|please|requirement|[?!*]", prompt, re.I)
+            assert not re.search(r"\b(no|not|without|absent|rule out|unlikely)\b(?! P waves)", prompt, re.I)
+
+
+def test_superclass_prompts_are_statements_of_its_members():
+    for cls in TASKS["ptbxl-super"]:
+        own = set(_json("classes.json")["ptbxl-super"][cls].get("prompts", ()))
+        of_members = {p for code in knowledge.members("ptbxl-super", cls) for p in knowledge.finding(code)["prompts"]}
+        assert set(knowledge.prompts("ptbxl-super", cls)) <= own | of_members
+        assert len(knowledge.prompts("ptbxl-super", cls)) >= 5
+
+
+def test_findings_carry_superclass_and_classes_of_the_label_spaces():
+    assert set(_json("statements.json")["findings"]) == set(FINDINGS)
+    for code in FINDINGS:
+        entry = knowledge.finding(code)
+        if code in SCP_CODES:
+            assert entry["superclass"] == scp_statements()[code]["super"]
+        assert set(entry["criteria"]) <= set(knowledge.lead_groups())
+    assert knowledge.finding("AFLT")["classes"]["csn"] == ["AF"]
+    assert knowledge.finding("2AVB1")["superclass"] == ""
+
+
+def test_codes_that_mean_different_things_per_task():
+    assert knowledge.class_name("csn", "AF") == "atrial flutter"
+    assert knowledge.class_name("csn", "ST") == "sinus tachycardia"
+    assert knowledge.class_name("csn", "SA") == "sinus irregularity"
+    assert knowledge.prompts("csn", "STTC") != knowledge.prompts("ptbxl-super", "STTC")
+    assert "Complete A-V block" in knowledge.prompts("csn", "AVB")
+    assert "First degree A-V block" not in knowledge.prompts("csn", "AVB")
+    assert "First degree A-V block" in knowledge.prompts("ptbxl-sub", "AVB")
+
+
+def test_prompt_sets_follow_the_order_of_the_task():
+    for task in TASKS:
+        for kind in knowledge.KINDS:
+            assert tuple(knowledge.prompt_set(task, kind)) == TASKS[task]
+    assert knowledge.prompt_set("ptbxl-super", "name")["HYP"] == ["hypertrophy"]
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: knowledge.prompts("ptbxl", "MI"), "ptbxl-super"),
+        (lambda: knowledge.class_name("csn", "SB"), "JEB"),
+        (lambda: knowledge.prompt_set("cpsc"), "cpsc2018"),
+        (lambda: knowledge.prompt_set("cpsc2018", "names"), "clinical"),
+        (lambda: knowledge.finding("NST_"), "NST"),
+    ],
+)
+def test_unknown_names_say_what_exists(call, named):
+    with pytest.raises(ParameterError, match=named):
+        call()
+
+
+def test_hash_moves_with_any_prompt(monkeypatch):
+    before = knowledge.knowledge_hash()
+    assert re.fullmatch(r"[0-9a-f]{12}", before)
+    assert before == knowledge.knowledge_hash()
+    changed = _json("statements.json")
+    changed["findings"]["AFIB"]["prompts"][0] += "."
+    real = knowledge._load
+    monkeypatch.setattr(knowledge, "_load", lambda name: changed if name == "statements" else real(name))
+    assert knowledge.knowledge_hash() != before
+
+
+def test_returned_values_are_copies():
+    knowledge.prompts("csn", "AF").append("x")
+    knowledge.finding("AFLT")["classes"]["csn"].append("x")
+    knowledge.finding("AFLT")["criteria"].clear()
+    assert knowledge.finding("AFLT")["criteria"]
+    assert "x" not in knowledge.prompts("csn", "AF")
+    assert knowledge.finding("AFLT")["classes"]["csn"] == ["AF"]
+
+
+def test_import_is_light():
+    heavy = "{'torch', 'pandas', 'scipy', 'numpy', 'jsonschema'}"
+    code = f"import sys, ecglib.knowledge as k; k.prompt_set('csn'); print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
