@@ -1,0 +1,88 @@
+"""The atria: P waves, ectopic P waves, fibrillation and flutter as dipoles."""
+
+import numpy as np
+
+from ecglib.data.synthetic.waves import Waves
+
+
+def sinus_p(case, body, rng) -> Waves:
+    """P of a sinus beat from its onset: right atrium first, forward and down; left atrium later, backward."""
+    has = case.codes.__contains__
+    z = rng.standard_normal(10)
+    right = np.array([0.22, 0.72, 0.36]) + 0.14 * z[:3]
+    left = np.array([0.72, 0.50, -0.42]) + 0.14 * z[3:6]
+    right *= 0.088 * np.exp(0.25 * z[6])
+    left *= 0.070 * np.exp(0.22 * z[7])
+    gap, width = 30.0 + 3.0 * z[8], 15.0
+    if has("LAO/LAE"):
+        gap = rng.uniform(46, 60)
+        left *= rng.uniform(1.5, 2.1)
+        left[2] -= 0.05 * rng.uniform(0.6, 1.4)
+        width = 17.0
+    if has("RAO/RAE"):
+        right *= rng.uniform(2.3, 3.2)
+        right[1] += 0.05
+        gap, width = min(gap, 34.0), 16.0
+    if has("PWC"):
+        if rng.random() < 0.5:  # notched or low
+            gap, right, left = gap + 14, right * rng.uniform(0.6, 1.0), left * rng.uniform(0.7, 1.2)
+        else:  # from low in the atrium
+            right, left = right * [1, -1.0, 0.6], left * [1, -1.0, 1]
+    if has("EL") and case.electrolyte == "potassium high":
+        right, left = 0.5 * right, 0.5 * left
+    first = 2.1 * width
+    shape = [
+        [first, width, width * 1.15],
+        [first + gap, width * 1.1, width * 1.05],
+        [first + gap + 95, 60.0, 60.0],  # atrial recovery, small and opposite
+    ]
+    place = [[-3.0, -4.0, 0.5], [1.0, -4.0, -3.0], [-1.0, -4.0, 0.0]]
+    recovery = -0.07 * (right + left)
+    return Waves(np.array(shape), np.hstack([np.stack([right, left, recovery]), place])).see(body)
+
+
+def ectopic_p(body, rng, retrograde=False) -> Waves:
+    """P from another focus; retrograde P runs upwards (negative in II, III, aVF)."""
+    if retrograde:
+        vector = np.array([0.10, -0.95, 0.15]) + 0.12 * rng.standard_normal(3)
+    else:
+        vector = np.array([0.2, 0.2, -0.1]) + 0.75 * rng.standard_normal(3)
+    vector *= 0.10 * rng.uniform(0.8, 1.5) / np.linalg.norm(vector)
+    second = vector * rng.uniform(0.4, 1.0) + 0.03 * rng.standard_normal(3)
+    shape = np.array([[30.0, 13.0, 15.0], [56.0, 15.0, 14.0]])
+    return Waves(shape, np.hstack([np.stack([vector, second]), [[0, -4.0, 0]] * 2])).see(body)
+
+
+def fibrillation(body, rng, t_s: np.ndarray) -> np.ndarray:
+    """Electrode potentials (9, T) of f waves: three wandering wavelets of 4 to 9 Hz, strongest near V1."""
+    coarse = np.arange(t_s[0] - 0.1, t_s[-1] + 0.2, 0.04)
+    main_hz = rng.uniform(4.8, 8.2)
+    size = 0.045 * np.exp(0.55 * rng.standard_normal())
+    sources, waves = [], []
+    for k in range(3):
+        drift = np.cumsum(rng.standard_normal(len(coarse))) * 0.09
+        hz = main_hz * (1 + 0.10 * rng.standard_normal())
+        phase = 2 * np.pi * (hz * coarse + rng.random()) + drift * 2.2
+        strength = np.exp(0.45 * np.sin(2 * np.pi * (rng.uniform(0.15, 0.6) * coarse + rng.random())))
+        phase = np.interp(t_s, coarse, phase)
+        wave = np.sin(phase) + 0.35 * np.sin(2 * phase + 1.0) + 0.12 * np.sin(3 * phase + 2.0)
+        waves.append(wave * np.interp(t_s, coarse, strength))
+        vector = np.array([-0.25, 0.45, 0.80]) + 0.5 * rng.standard_normal(3)
+        sources.append([*(vector * size * (1.0 if k == 0 else 0.5)), -3.0, -3.0, 1.5])
+    return body.weights(np.array(sources)) @ np.stack(waves)
+
+
+def flutter(body, rng, t_s: np.ndarray, cycle_s: float, first_s: float) -> np.ndarray:
+    """Electrode potentials (9, T) of flutter waves: typical (up the septum) or reverse circuit."""
+    typical = rng.random() < 0.8
+    sign = 1.0 if typical else -1.0
+    size = rng.uniform(0.09, 0.22)
+    phase = (t_s - first_s) / cycle_s
+    a = 2 * np.pi * phase
+    # A sawtooth rounded by its first four harmonics: slow down, quick up in II, III, aVF.
+    saw = sum(np.sin(k * a) / k * c for k, c in ((1, 1.0), (2, 0.75), (3, 0.5), (4, 0.25)))
+    spike = sum(np.cos(k * (a - 0.6)) * c for k, c in ((1, 0.45), (2, 0.40), (3, 0.25)))
+    v1 = np.array([0.10, 0.85, 0.05]) * sign + 0.15 * rng.standard_normal(3)
+    v2 = np.array([-0.25, 0.10, 0.75]) * sign + 0.15 * rng.standard_normal(3)
+    sources = np.array([[*(v1 * size * 0.75), 0, -2.0, 0], [*(v2 * size * 0.6), -3.0, -3.0, 1.0]])
+    return body.weights(sources) @ np.stack([saw, spike])

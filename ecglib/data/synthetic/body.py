@@ -1,0 +1,119 @@
+"""The torso: what nine electrodes see of a current dipole in the heart.
+
+Axes: x to the patient's left, y to the feet, z to the chest wall; centimetres, millivolts.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
+
+# Lead vectors of I, II, V1-V6 for a dipole in Frank coordinates, z turned to point forward:
+# Dower, Machado, Osborne, "On deriving the electrocardiogram from vectorcardiographic leads",
+# Clin Cardiol 1980;3:87-95.
+_DOWER_LIMB = np.array([[0.632, -0.235, -0.059], [0.235, 1.066, 0.132]])
+_DOWER_CHEST = np.array(
+    [
+        [-0.515, 0.157, 0.917],
+        [0.044, 0.164, 1.387],
+        [0.882, 0.098, 1.277],
+        [1.213, 0.127, 0.601],
+        [1.125, 0.127, 0.086],
+        [0.831, 0.076, -0.230],
+    ]
+)
+_CHEST_CM = np.array(
+    [
+        [-2.5, -2.0, 10.0],
+        [2.5, -2.0, 10.5],
+        [5.8, 0.0, 10.2],
+        [8.8, 2.0, 9.0],
+        [11.8, 2.0, 5.5],
+        [13.8, 2.0, 1.2],
+    ]
+)
+_ALONG_CM = np.array(  # one centimetre to the patient's left along the chest wall at V1..V6
+    [[1, 0, 0.1], [1, 0, 0], [0.97, 0, -0.2], [0.8, 0, -0.6], [0.5, 0, -0.87], [0.3, 0, -0.95]]
+)
+HEART_CM = np.array([3.0, 0.0, 3.5])
+_NOMINAL = _CHEST_CM - HEART_CM
+_STRENGTH = np.linalg.norm(_DOWER_CHEST, axis=1) * np.linalg.norm(_NOMINAL, axis=1) ** 2
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """One patient with the electrodes as placed: ``limb`` (3, 3), chest positions (6, 3), swaps (9,)."""
+
+    limb: np.ndarray
+    chest_cm: np.ndarray
+    chest_gain: np.ndarray
+    order: np.ndarray
+
+    def weights(self, sources: np.ndarray) -> np.ndarray:
+        """Electrode potentials (9, K) in mV of K dipoles; ``sources`` (K, 6): vector, then place in cm.
+
+        The place is relative to the heart's middle. A source near an electrode weighs more there: the
+        published lead vector is corrected by the difference of two point-dipole fields.
+        """
+        vector, place = sources[:, :3], sources[:, 3:]
+        r = self.chest_cm[:, None, :] - (HEART_CM + place)[None]  # (6, K, 3)
+        distance = np.maximum(np.sqrt((r * r).sum(2)), 4.0)
+        nominal = _NOMINAL / np.linalg.norm(_NOMINAL, axis=1, keepdims=True) ** 3
+        field = r / distance[:, :, None] ** 3 - nominal[:, None, :]
+        field = _DOWER_CHEST[:, None, :] + 0.8 * _STRENGTH[:, None, None] * field
+        chest = (field * vector[None]).sum(2) * self.chest_gain[:, None]
+        return np.concatenate([self.limb @ vector.T, chest])[self.order]
+
+
+def limb_potentials(limb_leads: np.ndarray) -> np.ndarray:
+    """Potentials of RA, LA, LL against their mean, from I and II: (2, ...) to (3, ...)."""
+    lead_i, lead_ii = limb_leads
+    right = -(lead_i + lead_ii) / 3.0
+    return np.stack([right, lead_i + right, lead_ii + right])
+
+
+def leads_from_electrodes(v: np.ndarray) -> np.ndarray:
+    """The twelve leads (12, ...) from nine electrode potentials (9, ...), in the order of ``signals.LEADS``."""
+    ra, la, ll = v[0], v[1], v[2]
+    return twelve_leads(np.concatenate([[la - ra, ll - ra], v[3:] - ((ra + la + ll) / 3.0)[None]]))
+
+
+def twelve_leads(eight: np.ndarray) -> np.ndarray:
+    """I, II, V1-V6 to twelve leads: III = II - I and Goldberger's leads follow exactly (Einthoven 1913)."""
+    out = np.empty((12, *eight.shape[1:]), eight.dtype)
+    lead_i, lead_ii = eight[0], eight[1]
+    out[0], out[1], out[2] = lead_i, lead_ii, lead_ii - lead_i
+    out[3], out[4], out[5] = -(lead_i + lead_ii) / 2, lead_i - lead_ii / 2, lead_ii - lead_i / 2
+    out[6:] = eight[2:]
+    return out
+
+
+def sample_body(rng: np.random.Generator, sex: str, habitus: float, sloppiness: float) -> Body:
+    """A torso and a technician.
+
+    habitus: about -2 (thin) to 3 (obese); sloppiness scales how often electrodes are misplaced.
+    """
+    size = np.clip(1.0 + 0.05 * habitus + 0.05 * rng.standard_normal(), 0.86, 1.3)
+    limb = limb_potentials(_DOWER_LIMB * (1 + 0.06 * rng.standard_normal((2, 3)))) / size
+    chest = _CHEST_CM * np.array([1 + (size - 1) * 0.7, 1.0, size])
+    shift = rng.standard_normal(14)
+    # Neighbours are placed relative to each other, so their errors are correlated.
+    along = 0.7 * shift[0:6] + 0.8 * shift[6]
+    down = 0.5 * shift[7:13] + 0.7 * shift[13]
+    u = rng.random(6)
+    if u[0] < 0.16 * sloppiness:  # V1 and V2 in the second or third intercostal space: common
+        down[:2] -= 1.0 + 2.5 * u[1]
+    if u[2] < 0.20 * sloppiness:  # V4-V6 under a breast or along the ribs
+        down[3:] += 1.0 + 2.5 * u[3]
+    chest = chest + along[:, None] * _ALONG_CM
+    chest[:, 1] += down
+    gain = np.exp(0.10 * rng.standard_normal(6))
+    if sex == "F":
+        gain[2:5] *= 1 - 0.18 * u[4]
+    order = np.arange(9)
+    if u[5] < 0.012 * sloppiness:
+        swaps = ((0, 1), (3, 4), (4, 5), (5, 6), (3, 5), (7, 8), (1, 2))
+        a, b = swaps[int(u[5] / (0.012 * sloppiness) * len(swaps))]
+        order[[a, b]] = order[[b, a]]
+    return Body(limb, chest, gain, order)

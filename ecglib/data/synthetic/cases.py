@@ -1,0 +1,154 @@
+"""Who the patient is and what is wrong: demographics, conditions that fit together, and their sizes."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+RHYTHMS = frozenset("SBRAD STACH SARRH SVARR AFIB AFLT AT SVTAC PSVT PACE JESC VESC 1AVB 2AVB1 2AVB2 2AVB 3AVB".split())
+ECTOPY = frozenset("PAC PVC BIGU TRIGU PRC(S)".split())
+BLOCKS = frozenset("CRBBB IRBBB CLBBB ILBBB IVCD WPW".split())
+FASCICLES = frozenset("LAFB LPFB".split())
+INFARCTS = {
+    "IMI": "I", "ILMI": "IL", "IPMI": "IP", "IPLMI": "IPL", "ASMI": "AS", "AMI": "A", "ALMI": "AL",
+    "LMI": "L", "PMI": "P",
+}  # fmt: skip
+INJURIES = {"INJAS": "AS", "INJAL": "AL", "INJIN": "I", "INJIL": "IL", "INJLA": "L"}
+ISCHAEMIAS = {
+    "ISC": "AL", "ISCAL": "AL", "ISCAS": "AS", "ISCAN": "A", "ISCLA": "L", "ISCIN": "I", "ISCIL": "IL",
+}  # fmt: skip
+UNSPECIFIC = frozenset("NST NDT NT TAB LOWT INVT STD STE STTU EREPOL ANEUR DIG EL".split())
+NO_P_WAVE = frozenset("SVARR AFIB AFLT AT SVTAC PSVT PACE JESC 3AVB".split())
+
+# Groups of which a record has at most one.
+_ALONE = (
+    RHYTHMS,
+    ECTOPY - {"PRC(S)"},
+    BLOCKS,
+    FASCICLES,
+    frozenset(INFARCTS) | frozenset(INJURIES) | {"ANEUR"},
+    frozenset(ISCHAEMIAS) | UNSPECIFIC | frozenset(INJURIES),
+    frozenset("LVH RVH SEHYP VCLVH HVOLT LVOLT".split()),
+    frozenset("LAO/LAE RAO/RAE PWC".split()),
+    frozenset("LAXIS RAXIS".split()),
+    frozenset("CCR CR".split()),
+    frozenset("QWAVE ABQRS".split()),
+)
+_RECOVERY = frozenset(ISCHAEMIAS) | UNSPECIFIC | frozenset(INFARCTS) | frozenset(INJURIES)
+_SHAPE = BLOCKS | FASCICLES | _RECOVERY | frozenset(
+    "LVH RVH SEHYP VCLVH HVOLT LVOLT LAXIS RAXIS CCR CR QWAVE ABQRS UWAVE LNGQT".split()
+)  # fmt: skip
+# Pairs that one tracing cannot show, or whose signs hide each other.
+_EXCLUDES = {
+    "PACE": _SHAPE | ECTOPY | frozenset("LAO/LAE RAO/RAE PWC".split()),
+    "CLBBB": _RECOVERY | FASCICLES | frozenset("LVH RVH SEHYP VCLVH HVOLT LAXIS RAXIS CCR CR QWAVE ABQRS".split()),
+    "WPW": _RECOVERY
+    | FASCICLES
+    | NO_P_WAVE
+    | frozenset("1AVB 2AVB1 2AVB2 2AVB LVH RVH SEHYP VCLVH HVOLT QWAVE LAXIS RAXIS CCR CR".split()),
+    "CRBBB": frozenset("RVH RAXIS CCR CR PMI VCLVH INVT NT".split()),
+    "IRBBB": frozenset("PMI CCR".split()),
+    "RVH": FASCICLES | frozenset("CLBBB ILBBB LAXIS PMI ASMI AMI ALMI CCR CR ISCAS ISCAN".split()),
+    "LAFB": frozenset("RAXIS IMI ILMI IPMI IPLMI CCR".split()),
+    "LPFB": frozenset("LAXIS LMI ALMI".split()),
+    "RAXIS": frozenset("LVH".split()),
+    "SEHYP": frozenset(INFARCTS) | frozenset("QWAVE LVOLT CRBBB IRBBB".split()),
+    "LVOLT": frozenset("HVOLT VCLVH".split()),
+    "QWAVE": frozenset(INFARCTS),
+    "CR": frozenset("ASMI AMI".split()),
+    "CCR": frozenset("PMI IPMI IPLMI".split()),
+    "EREPOL": frozenset(INFARCTS) | frozenset("LVH STACH AFIB AFLT LNGQT".split()),
+    "STTU": frozenset(INFARCTS) | {"CRBBB"},
+    "LNGQT": frozenset("DIG SVTAC AT PSVT STACH AFLT".split()),
+    "LVH": frozenset("NDT NT STD STE INVT LOWT TAB".split()),
+    "UWAVE": frozenset("STACH AFLT AT SVTAC PSVT AFIB".split()),
+}
+_P_CHANGES = frozenset("LAO/LAE RAO/RAE PWC".split())
+
+
+def compatible(code: str, chosen: set[str]) -> bool:
+    """Whether ``code`` can be added to conditions already ``chosen``."""
+    for group in _ALONE:
+        if code in group and chosen & group:
+            return False
+    if chosen & _EXCLUDES.get(code, frozenset()) or any(code in _EXCLUDES.get(c, ()) for c in chosen):
+        return False
+    no_p, needs_sinus = NO_P_WAVE, _P_CHANGES | {"PAC", "BIGU", "TRIGU", "PRC(S)"}
+    if (code in needs_sinus and chosen & no_p) or (code in no_p and chosen & needs_sinus):
+        return False
+    odd = frozenset("SVARR AT SVTAC PSVT JESC VESC 2AVB1 2AVB2 2AVB 3AVB AFLT SARRH".split())
+    return not ((code in ECTOPY and chosen & odd) or (code in odd and chosen & ECTOPY))
+
+
+@dataclass(slots=True)
+class Case:
+    """One patient at one moment: everything the physiology needs, before chance shapes single waves."""
+
+    age: float
+    sex: str
+    habitus: float
+    codes: frozenset
+    rhythm: str = "SINUS"
+    rate: float = 70.0
+    pr_ms: float = 158.0
+    qrs_ms: float = 90.0
+    qtc_ms: float = 410.0
+    rsa: float = 0.03
+    hrv: float = 0.02
+    resp_hz: float = 0.25
+    resp_phase: float = 0.0
+    resp_tilt: float = 0.05
+    axis_deg: float = 45.0
+    rotation_deg: float = 0.0
+    voltage: float = 1.0
+    hypertrophy: float = 1.0
+    strain: float = 0.0
+    infarct: str = ""
+    stage: str = ""
+    scar: float = 0.0
+    injury: list = field(default_factory=list)  # (territory, ST mV, T mV, late/early ST)
+    t_vector: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    t_scale: float = 1.0
+    early_mv: float = 0.0
+    u_mv: float = 0.0
+    electrolyte: str = ""
+
+    def calm(self) -> "Case":
+        """The same patient in plain sinus rhythm, for the part of a strip outside an attack."""
+        return replace(self, codes=self.codes - ECTOPY, rhythm="SINUS")
+
+
+def choose_conditions(cohort, rng) -> set[str]:
+    """Conditions of one record: none (normal), or one to three that fit together and what comes with them."""
+    if rng.random() < cohort.normal:
+        return set()
+    names, weights = list(cohort.weights), np.array(list(cohort.weights.values()))
+    want = 1 + int(np.searchsorted(np.cumsum(cohort.count), rng.random()))
+    edges = np.cumsum(weights / weights.sum())
+    chosen: set[str] = set()
+    for _ in range(12):
+        code = names[min(int(np.searchsorted(edges, rng.random())), len(names) - 1)]
+        if code not in chosen and compatible(code, chosen):
+            chosen.add(code)
+        if len(chosen) >= want:
+            break
+    for cause, effect, chance in (
+        ("LVH", "LAO/LAE", 0.20),
+        ("RVH", "RAO/RAE", 0.30),
+        ("CRBBB", "LAFB", 0.15),
+        ("AFIB", "PVC", 0.08),
+        ("DIG", "AFIB", 0.35),
+        ("TRIGU", "PVC", 0.7),
+        ("BIGU", "PVC", 0.75),
+        ("ANEUR", "ASMI", 1.0),
+    ):
+        if cause in chosen and rng.random() < chance:
+            alone = {cause} if cause in ("BIGU", "TRIGU", "ANEUR") else set()
+            if compatible(effect, chosen - alone):
+                chosen.add(effect)
+    if chosen & {"BIGU", "TRIGU"} and not chosen & {"PVC", "PAC"}:
+        chosen.add("PAC")
+    if "PRC(S)" in chosen:
+        chosen |= {"PAC", "PVC"}
+    if "ANEUR" in chosen and not chosen & set(INFARCTS):
+        chosen.add("ASMI")
+    return chosen

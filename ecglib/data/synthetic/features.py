@@ -1,0 +1,120 @@
+"""True measurements of a simulated record, read from its noise-free main beat, and findings that follow."""
+
+import numpy as np
+
+from ecglib.data.synthetic.body import leads_from_electrodes
+from ecglib.signals import LEADS
+
+_I, _II, _III, _AVR, _AVL, _AVF = range(6)
+_V1 = 6
+_GRID_MS = np.arange(0.0, 760.0, 4.0)
+# Neighbouring leads, in which a wave must be seen twice to count.
+_NEIGHBOURS = ((1, 5), (2, 5), (0, 4), (0, 11), (10, 11), (9, 10), (8, 9), (7, 8), (6, 7))
+
+# Findings that stand or fall with a measurement, whatever the case was made from.
+MEASURED = frozenset("LAXIS RAXIS VCLVH HVOLT LVOLT CCR CR QWAVE STD STE INVT LOWT LNGQT UWAVE".split())
+
+
+def measure(activation, recovery, qt_ms, p_waves, *, rate, pr_ms) -> tuple[dict[str, float], dict]:
+    """Features by name (mV, ms, 1/min, degrees) and the arrays they came from, lead by lead.
+
+    r_amp: highest point of QRS; s_amp: depth of its lowest point after R, as a positive number; q: depth
+    before R; st: 60 ms after J; t_amp: signed extreme of T. Intervals: onset to offset.
+    """
+    qrs_ms = activation.duration_ms
+    t = _GRID_MS[_GRID_MS < qt_ms + 40]
+    n_qrs = int(np.searchsorted(t, qrs_ms + 2))
+    after = leads_from_electrodes(recovery.sample(t - qrs_ms))
+    qrs = leads_from_electrodes(activation.waves.sample(t[:n_qrs])) + after[:, :n_qrs]
+    peak = qrs.argmax(1)
+    r = np.maximum(qrs.max(1), 0.0)
+    column = np.arange(n_qrs)[None]
+    s = np.maximum(-np.where(column > peak[:, None], qrs, np.inf).min(1), 0.0)
+    first = np.where(r[:, None] > 0.03, column < peak[:, None], True)
+    q = np.maximum(-np.where(first, qrs, np.inf).min(1), 0.0)
+    q_ms = 4.0 * ((qrs < -0.03) & first).sum(1)
+    st = after[:, min(int((qrs_ms + 60) // 4), len(t) - 1)]
+    j = after[:, min(int((qrs_ms + 12) // 4), len(t) - 1)]
+    t_window = after[:, int((qrs_ms + 0.42 * (qt_ms - qrs_ms)) // 4) :]
+    high, low = t_window.max(1), t_window.min(1)
+    t_amp = np.where(high >= -low, high, low)
+    net = qrs.sum(1)
+    axis = float(np.degrees(np.arctan2(net[_AVF] * 1.1547, net[_I])))
+    rr = 60.0 / rate
+    features = {
+        "rate_bpm": float(rate),
+        "pr_ms": float(pr_ms),
+        "qrs_ms": float(qrs_ms),
+        "qt_ms": float(qt_ms),
+        "qtc_ms": float(qt_ms / np.sqrt(rr) if 60 <= rate <= 100 else qt_ms / np.cbrt(rr)),
+        "axis_deg": axis,
+        "p_amp_mv": float("nan"),
+    }
+    if p_waves is not None:
+        p = leads_from_electrodes(p_waves.sample(np.arange(0.0, 140.0, 4.0)))
+        features["p_amp_mv"] = float(p[_II].max())
+    for name, values in (("st", st), ("t_amp", t_amp), ("r_amp", r), ("s_amp", s)):
+        for lead, value in zip(LEADS, values.tolist(), strict=True):
+            features[f"{name}_mv_{lead}"] = value
+    arrays = {"q": q, "q_ms": q_ms, "r": r, "s": s, "st": st, "j": j, "t": t_amp, "low": low, "high": high}
+    return features, arrays
+
+
+def _twice(flags) -> bool:
+    return any(flags[a] and flags[b] for a, b in _NEIGHBOURS)
+
+
+def derived_findings(case, features, arrays) -> set[str]:
+    """Findings that are definitions: they hold exactly when the true measurements say so."""
+    found = set()
+    codes = case.codes
+    r, s, q, st, t = (arrays[k] for k in ("r", "s", "q", "st", "t"))
+    wide = bool(codes & {"CLBBB", "CRBBB", "WPW", "PACE", "IVCD"})
+    axis = features["axis_deg"]
+    if "PACE" not in codes:
+        if -90 < axis < -30:
+            found.add("LAXIS")
+        elif 90 < axis <= 180:
+            found.add("RAXIS")
+    sokolow, cornell = s[_V1] + max(r[10], r[11]), r[_AVL] + s[8]
+    if not wide:
+        if sokolow > 3.5 or cornell > (2.0 if case.sex == "F" else 2.8):
+            found.add("VCLVH")
+        height = r + np.maximum(s, q)
+        if height[6:].max() > 4.2 or height[:6].max() > 2.6:
+            found.add("HVOLT")
+        if height[:6].max() < 0.5 and height[6:].max() < 1.15:
+            found.add("LVOLT")
+        if not codes & {"LVOLT", "RVH", "LPFB", "IRBBB"}:
+            if r[7] > 1.3 * s[7] and r[7] > 0.35:
+                found.add("CCR")
+            elif r[9] < 0.8 * s[9] and r[10] < 1.15 * s[10]:
+                found.add("CR")
+        # Pathological Q: at least 30 ms and a quarter of R, or nothing but a negative deflection
+        deep = (q > 0.25 * r) & (arrays["q_ms"] >= 28) & (q > 0.10)
+        deep[[_III, _AVR, _V1]] = False
+        deep[2] = deep[5] and q[2] > 0.1
+        if _twice(deep) or (q[7] > 0.15 and q[6] > 0.15 and arrays["q_ms"][7] >= 28 and r[7] < 0.1):
+            found.add("QWAVE")
+    if not wide and "ILBBB" not in codes:
+        down, up = st < -0.05, (st > 0.10) & (arrays["j"] > 0.08)
+        down[[_AVR, _V1]] = False
+        up[[7, 8]] &= st[[7, 8]] > 0.20
+        up[_AVR] = False
+        if _twice(down) and (st[[0, 1, 5, 7, 8, 9, 10, 11]] < -0.08).any() and not codes & {"NST", "DIG"}:
+            found.add("STD")
+        if _twice(up) and not codes & {"EREPOL"}:
+            found.add("STE")
+        inverted = t < -0.08
+        inverted[[_AVR, _V1]] = False
+        inverted[2] = False
+        if _twice(inverted) and codes:
+            found.add("INVT")
+        flat = np.abs(t)[[0, 1, 9, 10, 11]]
+        if (flat < 0.1).all() and (flat < 0.12 * np.maximum(r[[0, 1, 9, 10, 11]], 0.5)).all() and codes:
+            found.add("LOWT")
+    if features["qtc_ms"] > (470 if case.sex == "M" else 475) and not codes & {"PACE", "CLBBB"}:
+        found.add("LNGQT")
+    if case.u_mv > 0.06 and features["rate_bpm"] < 85:
+        found.add("UWAVE")
+    return found

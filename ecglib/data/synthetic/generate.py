@@ -1,0 +1,247 @@
+"""One simulated record from (cohort, seed, index), and stores of many."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ecglib.data.labels import FINDINGS, findings_to_labels
+from ecglib.data.synthetic import atria, rhythm, ventricles
+from ecglib.data.synthetic.body import sample_body
+from ecglib.data.synthetic.cases import ECTOPY, choose_conditions
+from ecglib.data.synthetic.cohorts import COHORTS, cohort_named
+from ecglib.data.synthetic.features import MEASURED, derived_findings, measure
+from ecglib.data.synthetic.patients import sample_case, sample_person
+from ecglib.data.synthetic.recording import PAD, record
+from ecglib.data.synthetic.repolarisation import recover
+from ecglib.data.synthetic.waves import Waves, add_beats
+
+REPEATS = 12  # every twelfth record is the second of the patient before it
+
+
+@dataclass(slots=True)
+class SimulatedRecord:
+    """A tracing (12, T) float32 in mV with everything that is true of it."""
+
+    ecg_mv: np.ndarray
+    report: str
+    findings: tuple[str, ...]
+    labels: dict[str, list[str]]
+    features: dict[str, float]
+    age: float
+    sex: str
+    patient: str
+
+
+def simulate_record(
+    cohort: str, seed: int, index: int, sampling_rate_hz: float = 500, duration_s: float = 10.0
+) -> SimulatedRecord:
+    """Record ``index`` of a simulated cohort: the same for every machine, worker and order of calls.
+
+    At 100 Hz and 500 Hz the same tracing comes out. ParameterError on an unknown cohort.
+    """
+    from ecglib.data.synthetic.reports import write_report
+
+    ecg, case, findings, features, patient, rng = simulate_tracing(cohort, seed, index, sampling_rate_hz, duration_s)
+    style = cohort_named(cohort).style
+    report = write_report(findings, features, age=case.age, sex=case.sex, style=style, rng=rng)
+    labels = findings_to_labels(findings)
+    return SimulatedRecord(ecg, report, findings, labels, features, case.age, case.sex, patient)
+
+
+def simulate_tracing(cohort, seed, index, sampling_rate_hz, duration_s, codes=None):
+    """Everything but the words: (ecg, case, findings, features, patient, generator for the report).
+
+    ``codes`` asks for given conditions instead of the cohort's mixture, for plots and tests.
+    """
+    plan = cohort_named(cohort)
+    owner = index - 1 if index % REPEATS == REPEATS - 1 else index
+    person_rng, _ = _generators(seed, plan.number, owner, 2, key=1)
+    rng, settings, low, high, words = _generators(seed, plan.number, index, 5, key=0)
+    person = sample_person(plan, person_rng)
+    chosen = choose_conditions(plan, rng) if codes is None else set(codes)
+    case = sample_case(person, chosen, rng)
+    if owner != index:
+        case.age = float(min(case.age + int(rng.integers(0, 4)), 95))
+    clean, features, findings = _heart(case, plan, duration_s, sampling_rate_hz, rng)
+    n = round(duration_s * sampling_rate_hz)
+    mains = float(settings.choice(plan.mains_hz))
+    ecg = record(clean, sampling_rate_hz, n, (settings, low, high), plan.noise, mains)
+    return ecg, case, findings, features, f"sim-{plan.number}-{seed}-{owner}", words
+
+
+def _generators(seed, number, index, n, key):
+    sequence = np.random.SeedSequence([seed, number, index, key])
+    return [np.random.Generator(np.random.PCG64(s)) for s in sequence.spawn(n)]
+
+
+def _heart(case, plan, duration_s, hz, rng):
+    """Electrode potentials (9, T) of the padded record, its features and its findings."""
+    body = sample_body(rng, case.sex, case.habitus, plan.sloppiness)
+    total = 2 * round(duration_s * PAD * hz / 2)
+    begin = -(total - round(duration_s * hz)) // 2 / hz
+    beats = rhythm.build(case, duration_s, rng)
+    kinds = sorted({k for _, k in beats.qrs} | {rhythm.CONDUCTED})
+    activations = dict.fromkeys(kinds)
+    base = ventricles.conducted(case, body, rng)
+    _size_up(base, case, rng)
+    activations[rhythm.CONDUCTED] = base
+    for kind in kinds:
+        if kind == rhythm.PREMATURE or kind == rhythm.ESCAPE:
+            activations[kind] = ventricles.ventricular(body, rng, case.voltage)
+        elif kind == rhythm.PACED:
+            activations[kind] = ventricles.ventricular(body, rng, case.voltage, "paced")
+        elif kind == rhythm.ABERRANT:
+            wide = replace(case, codes=case.codes | {"CRBBB"}, qrs_ms=125.0)
+            activations[kind] = ventricles.conducted(wide, body, rng)
+    if rhythm.FUSION in activations:
+        other = activations.get(rhythm.PREMATURE) or ventricles.ventricular(body, rng, case.voltage)
+        activations[rhythm.FUSION] = ventricles.fused(base, other, 0.5)
+
+    start = np.array([t for t, _ in beats.qrs])
+    kind = np.array([k for _, k in beats.qrs])
+    seen = start[(start >= 0) & (start <= duration_s)]
+    rr_all = np.diff(start, prepend=2 * start[0] - start[1])
+    rate = 60.0 / float(np.diff(seen).mean()) if len(seen) > 2 else case.rate
+    main = rhythm.PACED if rhythm.PACED in kinds else _commonest(kind)
+
+    out = np.zeros((9, total))
+    shifted = start - begin
+    breath = np.sin(2 * np.pi * (case.resp_hz * start + case.resp_phase))
+    gain = 1 + 0.4 * case.resp_tilt * breath + 0.012 * rng.standard_normal(len(start))
+    features = None
+    for k, activation in activations.items():
+        mine = kind == k
+        mean_rr = float(np.median(rr_all[mine])) if mine.any() else 60.0 / rate
+        if k in (rhythm.PREMATURE, rhythm.FUSION, rhythm.ESCAPE):
+            mean_rr = max(mean_rr, 0.55)
+        qt = case.qtc_ms * np.cbrt(np.clip(mean_rr, 0.28, 1.6))
+        if k != rhythm.CONDUCTED or case.qrs_ms > 118:
+            qt += 0.55 * (activation.duration_ms - 95)
+        qt = min(qt, max(880 * mean_rr, 245.0))
+        recovery, qt = recover(case, activation, body, rng, qt, conducted=k == rhythm.CONDUCTED)
+        if k == main:
+            features = (activation, recovery, qt)
+        if not mine.any():
+            continue
+        tilted = _tilted(activation.waves, body)
+        add_beats(out, hz, activation.waves, shifted[mine], gain[mine], case.resp_tilt * breath[mine], tilted)
+        # T follows the cycle before it, sluggishly.
+        stretch = np.clip((rr_all[mine] / mean_rr) ** 0.22, 0.8, 1.15)
+        t_gain = gain[mine] * (1 + 0.02 * rng.standard_normal(int(mine.sum())))
+        add_beats(out, hz, recovery, shifted[mine] + activation.duration_ms / 1000, t_gain, stretch=stretch)
+
+    p_waves = _atria(case, body, rng, beats, out, hz, begin, breath_hz=case.resp_hz)
+    _spikes(body, rng, beats, out, hz, begin)
+    activation, recovery, qt = features
+    visible_p = p_waves if beats.atrium == "P" and not np.isnan(beats.pr_ms) else None
+    values, arrays = measure(activation, recovery, qt, visible_p, rate=rate, pr_ms=beats.pr_ms)
+    findings = _findings(case, beats, values, arrays, seen, kind[(start >= 0) & (start <= duration_s)])
+    return out, values, findings
+
+
+def _commonest(kind):
+    return int(np.bincount(kind).argmax())
+
+
+def _size_up(activation, case, rng):
+    """Scale the QRS to its finding: voltage criteria of hypertrophy are met by who has them and by no one else.
+
+    Sokolow and Lyon 1949: S V1 + R V5 or V6 above 3.5 mV; Cornell: R aVL + S V3 above 2.8 (men), 2.0 mV (women).
+    """
+    leads = ventricles.leads_of(activation)
+    r, s = leads.max(1), -leads.min(1)
+    criterion = max((s[6] + max(r[10], r[11])) / 3.5, (r[4] + s[8]) / (2.0 if case.sex == "F" else 2.8))
+    height = max((r[6:] + s[6:]).max() / 4.2, (r[:6] + s[:6]).max() / 2.6)
+    has = case.codes.__contains__
+    if has("LVH") or has("VCLVH"):
+        factor = rng.uniform(1.05, 1.5) / criterion
+    elif has("HVOLT"):
+        factor = rng.uniform(1.05, 1.3) / height
+    elif has("LVOLT"):
+        factor = rng.uniform(0.6, 0.95) / max((r[:6] + s[:6]).max() / 0.5, (r[6:] + s[6:]).max() / 1.15)
+    elif has("CLBBB") or has("WPW"):
+        factor = min(1.0, 0.95 / height)
+    else:
+        factor = min(1.0, 0.95 / max(criterion, height))
+    activation.waves.sources[:, :3] *= factor
+    activation.waves.weights = activation.waves.weights * factor
+    activation.excess_area = activation.excess_area * factor
+
+
+def _tilted(waves, body):
+    """What a small turn of the heart, up with each breath, adds to the electrode weights (9, K)."""
+    turned = waves.sources.copy()
+    x, y = waves.sources[:, 0], waves.sources[:, 1]
+    turned[:, 0], turned[:, 1], turned[:, 2] = -0.9 * y, 0.9 * x, 0.4 * x
+    return body.weights(turned)
+
+
+def _atria(case, body, rng, beats, out, hz, begin, breath_hz):
+    t = begin + np.arange(out.shape[1]) / hz
+    p_waves = atria.sinus_p(case, body, rng)
+    if beats.atrium == "f":
+        out += atria.fibrillation(body, rng, t)
+    elif beats.atrium == "F":
+        out += atria.flutter(body, rng, t, beats.cycle_s, beats.qrs[0][0] - rng.uniform(0.03, 0.12))
+    else:
+        templates = (p_waves, None, None, p_waves)
+        for k in (rhythm.SINUS_P, rhythm.ECTOPIC_P, rhythm.RETROGRADE_P, rhythm.PACED_P):
+            when = np.array([s for s, kind in beats.p if kind == k])
+            if len(when) == 0:
+                continue
+            waves = templates[k] or atria.ectopic_p(body, rng, retrograde=k == rhythm.RETROGRADE_P)
+            gain = 1 + 0.05 * rng.standard_normal(len(when))
+            add_beats(out, hz, waves, when - begin, gain)
+    return p_waves
+
+
+def _spikes(body, rng, beats, out, hz, begin):
+    """Pacing stimuli: 1 ms pulses as wide as the sampling rate shows them."""
+    if not beats.spikes:
+        return
+    width = max(0.8, 420.0 / hz)
+    bipolar = rng.random() < 0.5
+    for chamber in ("A", "V"):
+        when = np.array([s for s, c in beats.spikes if c == chamber])
+        vector = np.array([0.3, 0.8, 0.3] if chamber == "A" else [0.6, 0.7, -0.3]) + 0.4 * rng.standard_normal(3)
+        size = (0.5 if bipolar else 2.6) * np.exp(0.4 * rng.standard_normal()) * 2.0 / max(width, 2.0)
+        waves = Waves(np.array([[0.0, width, width]]), np.array([[*(vector * size), 0, 0, 0]])).see(body)
+        add_beats(out, hz, waves, when - begin, np.ones(len(when)))
+
+
+def _findings(case, beats, features, arrays, seen, kinds):
+    """The finished list: conditions shown, definitions met, rhythm named, normal if nothing is wrong."""
+    codes = set(case.codes) | beats.codes
+    found = (codes - MEASURED) | derived_findings(case, features, arrays)
+    rate, rate_codes = features["rate_bpm"], {"SBRAD", "STACH", "SARRH"}
+    found -= rate_codes
+    sinus = case.rhythm in ("SINUS", "1AVB") or case.rhythm in rate_codes
+    if sinus:
+        rr = np.diff(seen)
+        irregular = case.rhythm == "SARRH" and len(rr) > 2 and rr.max() - rr.min() > 0.12
+        if irregular:
+            found.add("SARRH")
+        if rate < 60:
+            found.add("SBRAD")
+        elif rate > 100:
+            found.add("STACH")
+        elif not irregular:
+            found.add("SR")
+        found -= {"1AVB", "LPR"}
+        if features["pr_ms"] > 200:
+            found |= {"1AVB", "LPR"}
+    elif case.rhythm in ("2AVB1", "2AVB2", "2AVB", "3AVB", "VESC"):
+        found.add("SR")
+    if "PVC" in found and not {rhythm.PREMATURE, rhythm.FUSION} & set(kinds.tolist()):
+        found -= {"PVC", "PRC(S)"}
+    if "QWAVE" in found or found & {"WPW", "IVCD"}:
+        found.add("ABQRS")
+    if not case.codes - rate_codes and not found - rate_codes - _HARMLESS:
+        found.add("NORM")
+    return tuple(sorted(found, key=_ORDER.__getitem__))
+
+
+_ORDER = {code: i for i, code in enumerate(FINDINGS)}
+_HARMLESS = frozenset({"SR", "EREPOL"})
+
+__all__ = ["COHORTS", "ECTOPY", "SimulatedRecord", "simulate_record", "simulate_tracing"]

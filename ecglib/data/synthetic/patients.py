@@ -1,0 +1,209 @@
+"""Sizes of everything in one patient: normal variation first, then each condition's own range.
+
+Normal limits: Rijnbeek et al., J Electrocardiol 2014;47:914-921 (amplitudes, axis, intervals by age and sex);
+Mason et al., J Electrocardiol 2007;40:228-234 (79,743 ECGs); Macfarlane, Comprehensive Electrocardiology.
+"""
+
+import numpy as np
+
+from ecglib.data.synthetic.cases import INFARCTS, INJURIES, ISCHAEMIAS, NO_P_WAVE, Case
+from ecglib.data.synthetic.ventricles import turn
+
+
+def sample_person(cohort, rng) -> tuple[float, str, float]:
+    """Age (years), sex, habitus (about -2 thin to 3 obese)."""
+    age = float(np.clip(np.round(cohort.mean_age + 17 * rng.standard_normal()), 17, 95))
+    return age, ("F" if rng.random() < 0.48 else "M"), float(0.3 + 0.9 * rng.standard_normal())
+
+
+def sample_case(person, codes: set[str], rng) -> Case:
+    """A case with every size drawn; ``codes`` from ``cases.choose_conditions``."""
+    age, sex, habitus = person
+    female = sex == "F"
+    case = Case(age, sex, habitus, frozenset(codes))
+    z = rng.standard_normal(24)
+    u = rng.random(12)
+    old = (age - 50) / 40
+
+    # Timing
+    case.rate = float(np.clip(70 + 3 * female + 8.5 * z[0], 60.8, 97))
+    case.pr_ms = float(np.clip(156 + 10 * old + 17 * z[1], 118, 196))
+    case.qrs_ms = float(np.clip(91 - 6 * female + 7 * z[2], 74, 108))
+    case.qtc_ms = float(np.clip(406 + 7 * female + 7 * old + 14 * z[3], 370, 440))
+    case.rsa = float(np.clip(0.035 * np.exp(-0.9 * old + 0.5 * z[4]), 0.003, 0.07))
+    case.hrv = float(0.010 * np.exp(-0.3 * old + 0.35 * z[5]))
+    case.resp_hz, case.resp_phase = 0.16 + 0.17 * u[0], float(u[1])
+    case.resp_tilt = 0.03 + 0.07 * u[2]
+
+    # Direction and size
+    case.axis_deg = float(np.clip(46 - 22 * old - 9 * habitus + 22 * z[6], -24, 86))
+    case.rotation_deg = float(np.clip(12 * z[7] - 3 * old, -26, 24))
+    case.voltage = float(np.exp(0.10 * (not female) - 0.10 * old - 0.07 * habitus + 0.16 * z[8]))
+    size = (0.32 if female else 0.42) * np.exp(-0.15 * old + 0.24 * z[9]) * case.voltage**0.4
+    t = np.array([[0, 0, 0.66, 0.50, 0.20 if female else 0.42]])
+    t[0, 4] += 0.16 * z[10] - 0.08 * old
+    turn(t, 0.3 * (case.axis_deg - 45) + 11 * z[11])
+    case.t_vector = size * t[0, 2:5] / np.linalg.norm(t[0, 2:5])
+    if not codes and age < 35 and u[3] < 0.15:  # juvenile T, inverted in V1-V3
+        case.t_vector[2] -= 0.14
+    if not female and age < 60 and u[4] < 0.5:
+        case.early_mv = 0.06 * u[5]  # the healthy elevation of V2 and V3
+    case.u_mv = 0.02 * u[6] * (case.rate < 72)
+
+    _set_rhythm(case, codes, rng, z, u)
+    _set_conduction(case, codes, rng)
+    _set_muscle(case, codes, rng)
+    _set_recovery(case, codes, rng)
+    return case
+
+
+def _set_rhythm(case, codes, rng, z, u):
+    has = codes.__contains__
+    rhythm = next((c for c in codes if c in _RATES), "SINUS")
+    case.rhythm = rhythm
+    if rhythm in _RATES:
+        low, high = _RATES[rhythm]
+        case.rate = float(rng.uniform(low, high))
+        if rhythm == "AFIB" and rng.random() < 0.25:
+            case.rate = float(rng.uniform(105, 160))
+    if rhythm == "SARRH":
+        case.rsa, case.hrv = float(rng.uniform(0.11, 0.22)), 0.03
+    if rhythm in ("SBRAD", "STACH"):
+        case.rsa *= 0.6
+        case.hrv *= 0.6
+    if case.rate > 100:
+        case.pr_ms = max(case.pr_ms - 0.25 * (case.rate - 100), 112)
+    if has("1AVB"):
+        case.pr_ms = float(rng.uniform(210, 330))
+        case.rate = min(case.rate, 92.0)
+    if has("WPW"):
+        case.pr_ms = float(rng.uniform(78, 116))
+    if rhythm == "2AVB1":
+        case.pr_ms = float(rng.uniform(165, 260))
+
+
+_RATES = {
+    "SBRAD": (40, 57.5), "STACH": (103, 150), "SARRH": (54, 92), "SVARR": (65, 110), "AFIB": (52, 105),
+    "AFLT": (60, 155), "AT": (80, 175), "SVTAC": (140, 215), "PSVT": (140, 205), "PACE": (58, 78),
+    "JESC": (50, 75), "VESC": (52, 80), "1AVB": (52, 90), "2AVB1": (62, 98), "2AVB2": (60, 95),
+    "2AVB": (66, 100), "3AVB": (29, 52),
+}  # fmt: skip
+
+
+def _set_conduction(case, codes, rng):
+    for code, low, high in (
+        ("LVH", 88, 112), ("LAFB", 90, 113), ("LPFB", 92, 113), ("IRBBB", 100, 118), ("ILBBB", 104, 119),
+        ("IVCD", 113, 150), ("WPW", 112, 155), ("CRBBB", 123, 162), ("CLBBB", 126, 178),
+    ):  # fmt: skip
+        if code in codes:
+            case.qrs_ms = float(rng.uniform(low, high))
+    if "LAFB" in codes:
+        case.axis_deg = float(rng.uniform(-78, -47))
+    elif "LPFB" in codes:
+        case.axis_deg = float(rng.uniform(100, 140))
+    elif "LAXIS" in codes:
+        case.axis_deg = float(rng.uniform(-62, -35))
+    elif "RAXIS" in codes:
+        case.axis_deg = float(rng.uniform(100, 140))
+    elif "CLBBB" in codes:
+        case.axis_deg = float(np.clip(8 + 30 * rng.standard_normal(), -55, 70))
+    elif "LVH" in codes:
+        case.axis_deg -= 15
+    elif "RVH" in codes:
+        case.axis_deg = float(rng.uniform(75, 110))
+    if "CCR" in codes:
+        case.rotation_deg = float(rng.uniform(32, 50))
+    elif "CR" in codes:
+        case.rotation_deg = float(rng.uniform(-50, -32))
+
+
+def _set_muscle(case, codes, rng):
+    if "LVH" in codes:
+        case.hypertrophy = float(rng.uniform(1.45, 2.2))
+        case.strain = float(rng.uniform(0.5, 1.6)) if rng.random() < 0.6 else 0.0
+    if "RVH" in codes:
+        case.strain = float(rng.uniform(0.5, 1.5)) if rng.random() < 0.6 else 0.0
+    if "LVOLT" in codes:
+        case.voltage *= 0.35
+        case.t_scale = 0.5
+    else:
+        case.voltage = max(case.voltage, 0.72)
+    for code, territory in INFARCTS.items():
+        if code in codes:
+            case.infarct = territory
+            case.stage = str(rng.choice(["acute", "recent", "old"], p=[0.27, 0.33, 0.40]))
+            if "ANEUR" in codes:
+                case.stage = "aneurysm"
+            low, high = {"acute": (0.2, 0.9), "recent": (0.6, 1.3), "old": (0.7, 1.5), "aneurysm": (0.9, 1.5)}[
+                case.stage
+            ]
+            case.scar = float(rng.uniform(low, high))
+    if "QWAVE" in codes:
+        case.infarct = str(rng.choice(["I", "L", "AS", "IL"]))
+        case.scar = float(rng.uniform(0.6, 1.1))
+
+
+def _set_recovery(case, codes, rng):
+    """ST and T of every condition that changes recovery itself."""
+    u = rng.uniform
+    if case.stage == "acute":
+        case.injury.append((case.infarct, u(0.14, 0.42), u(0.0, 0.25), u(1.0, 1.5)))
+    elif case.stage == "recent":
+        case.injury.append((case.infarct, u(0.03, 0.16), -u(0.25, 0.60), u(0.9, 1.2)))
+    elif case.stage == "old":
+        case.injury.append((case.infarct, u(-0.02, 0.04), -u(0.0, 0.32), 1.0))
+    elif case.stage == "aneurysm":
+        case.injury.append((case.infarct, u(0.16, 0.32), -u(0.10, 0.35), u(0.9, 1.1)))
+    for code, territory in INJURIES.items():
+        if code in codes:
+            if rng.random() < 0.35:
+                case.injury.append((territory, u(0.12, 0.30), u(-0.1, 0.1), u(1.0, 1.3)))
+            else:
+                case.injury.append((territory, -u(0.14, 0.32), -u(0.0, 0.25), u(0.9, 1.3)))
+    for code, territory in ISCHAEMIAS.items():
+        if code in codes:
+            case.injury.append((territory, -u(0.03, 0.16), -u(0.25, 0.65), u(0.9, 1.4)))
+            if code == "ISC":
+                case.t_scale *= u(0.6, 1.0)
+    if "LOWT" in codes:
+        case.t_scale *= u(0.08, 0.25)
+    if "NDT" in codes:
+        case.t_scale *= u(0.15, 0.45)
+        case.injury.append(("AL" if rng.random() < 0.6 else "IL", u(-0.02, 0.01), -u(0.03, 0.12), 1.0))
+    if "NT" in codes:
+        case.t_scale *= u(0.35, 0.7)
+        case.injury.append((str(rng.choice(["I", "L", "A"])), 0.0, -u(0.10, 0.22), 1.0))
+    if "TAB" in codes:
+        case.t_scale *= u(0.3, 0.8)
+        case.t_vector = case.t_vector + 0.22 * rng.standard_normal(3)
+        case.injury.append((str(rng.choice(["A", "AL", "I"])), u(-0.04, 0.04), -u(0.15, 0.35), 1.0))
+    if "INVT" in codes:
+        case.injury.append((str(rng.choice(["AS", "A", "AL", "L", "I", "IL"])), u(-0.03, 0.02), -u(0.40, 0.9), 1.0))
+    if "NST" in codes:
+        case.t_scale *= u(0.45, 0.9)
+        case.injury.append((str(rng.choice(["AL", "IL", "L", "I"])), -u(0.06, 0.11), 0.0, u(0.8, 1.3)))
+    if "STD" in codes:
+        case.injury.append((str(rng.choice(["AL", "IL"], p=[0.65, 0.35])), -u(0.13, 0.32), -u(0.0, 0.25), u(0.8, 1.4)))
+    if "STE" in codes:
+        case.injury.append((str(rng.choice(["AS", "A", "AL", "I", "IL"])), u(0.13, 0.30), u(0.0, 0.12), u(1.0, 1.4)))
+    if "EREPOL" in codes:
+        case.early_mv = float(u(0.15, 0.32))
+        case.t_vector = case.t_vector * u(1.2, 1.6)
+    if "EL" in codes:
+        case.electrolyte = str(rng.choice(["potassium low", "potassium high", "calcium low"], p=[0.5, 0.3, 0.2]))
+        if case.electrolyte == "potassium low":
+            case.u_mv = float(u(0.08, 0.16))
+        elif case.electrolyte == "calcium low":
+            case.qtc_ms = float(u(475, 530))
+        else:
+            case.qrs_ms = max(case.qrs_ms, float(u(95, 125)))
+    if "UWAVE" in codes:
+        case.u_mv = float(u(0.07, 0.15))
+        case.rate = min(case.rate, 78.0)
+    if "LNGQT" in codes:
+        case.qtc_ms = float(u(478, 560))
+    if "DIG" in codes:
+        case.qtc_ms = float(u(345, 380))
+
+
+__all__ = ["NO_P_WAVE", "sample_case", "sample_person"]

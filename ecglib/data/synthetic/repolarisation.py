@@ -1,0 +1,97 @@
+"""ST segment, T and U: recovery as dipoles after the J point.
+
+Secondary change follows the ventricular gradient (Wilson et al. 1934; Burger 1957): the QRS-T area of a heart
+does not depend on the order of activation, so what the QRS area gains, the T area loses.
+"""
+
+import numpy as np
+
+from ecglib.data.synthetic.ventricles import TERRITORY, Activation
+from ecglib.data.synthetic.waves import Waves
+
+
+def st_rows(j_vector, late_vector, t_peak, place=(0.0, 0.0, 0.0)):
+    """Two bumps that make a segment: just after J and on the way to T. Rows (centre, left, right, source)."""
+    mid = max(0.42 * t_peak, 60.0)
+    return [
+        [26.0, 13.0, 0.30 * t_peak, *j_vector, *place],
+        [mid + 22.0, 0.26 * t_peak, 0.26 * t_peak, *late_vector, *place],
+    ]
+
+
+def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=True) -> tuple[Waves, float]:
+    """ST-T-U of a beat kind as waves after J, and the QT used (ms)."""
+    has = case.codes.__contains__ if conducted else (lambda code: False)
+    qrs = activation.duration_ms
+    right = rng.uniform(24, 34) * (qt_ms / 390) ** 0.7
+    left = right * rng.uniform(1.35, 1.8)
+    if has("EL") and case.electrolyte == "potassium high":
+        right, left = right * 0.75, right * 0.8
+    t_peak = max(qt_ms - qrs - 2.0 * right, 70.0)
+    left = min(left, 0.40 * t_peak)
+
+    gradient = case.t_vector.copy()
+    rows = []
+    if has("LVH") and case.strain:
+        gradient = gradient * 0.25 + case.strain * np.array([-0.30, -0.12, 0.16])
+        st = case.strain * np.array([-0.10, -0.05, 0.05])
+        rows += st_rows(st, 1.2 * st, t_peak, (1.5, 0.3, 0.0))
+    if has("RVH") and case.strain:
+        gradient = gradient + case.strain * np.array([0.12, -0.10, -0.42])
+        st = case.strain * np.array([0.02, -0.04, -0.07])
+        rows += st_rows(st, 1.1 * st, t_peak, (-1.5, 0.0, 2.0))
+    if conducted:
+        gradient, more = _primary(case, rng, gradient, t_peak)
+        rows += more
+
+    # Secondary T and ST, opposite to the main QRS forces, as far as activation is abnormal.
+    excess = activation.excess_area
+    share = np.clip((qrs - 96) / 34, 0.0, 1.0) * rng.uniform(0.65, 0.95)
+    secondary = -share * excess / (1.2533 * (left + right))
+    secondary *= min(1.0, 1.1 / (np.linalg.norm(secondary) + 1e-9))
+    gradient = gradient * (1 - 0.25 * share) + secondary
+    rows += st_rows(0.22 * secondary, 0.42 * secondary, t_peak)
+
+    early = gradient * rng.uniform(0.12, 0.28) + 0.1 * np.linalg.norm(gradient) * rng.standard_normal(3) * 0.3
+    rows.append([t_peak - 1.25 * left, 0.6 * left, 0.8 * left, *early, 0, 0, 0])
+    rows.append([t_peak, left, right, *gradient, 0, 0, 0])
+    if case.u_mv > 0:
+        unit = case.t_vector / (np.linalg.norm(case.t_vector) + 1e-9)
+        rows.append([t_peak + 2.0 * right + rng.uniform(55, 75), 28, 34, *(case.u_mv * unit), 0, 0, 0])
+    rows = np.array(rows)
+    return Waves(rows[:, :3], rows[:, 3:]).see(body), qrs + t_peak + 2.0 * right
+
+
+def _primary(case, rng, gradient, t_peak):
+    """Diseases of recovery itself: injury, ischaemia, drugs, salts, and the unspecific rest."""
+    has = case.codes.__contains__
+    rows = []
+    for territory, st_mv, t_mv, slope in case.injury:
+        towards, place = TERRITORY[territory]
+        st = towards * st_mv
+        rows += st_rows(st, slope * st, t_peak, 0.8 * place)
+        narrow = 0.14 * t_peak + 8
+        rows.append([t_peak, narrow, 0.8 * narrow, *(towards * t_mv), *(0.8 * place)])
+        if t_mv < 0:  # the healthy T of that region is lost before it turns over
+            gradient = gradient - 0.6 * max(float(gradient @ towards), 0.0) * towards
+    gradient = gradient * case.t_scale
+    if has("DIG"):
+        sag = -np.array([0.11, 0.07, 0.02]) * rng.uniform(0.7, 1.5)
+        rows.append([0.50 * t_peak, 0.30 * t_peak, 0.20 * t_peak, *sag, 1.0, 0.3, 0.5])
+        gradient = gradient * 0.55
+    if has("EL"):
+        if case.electrolyte == "potassium low":
+            gradient = gradient * 0.3
+            sag = -np.array([0.07, 0.05, 0.02]) * rng.uniform(0.7, 1.4)
+            rows += st_rows(0.7 * sag, sag, t_peak)
+        elif case.electrolyte == "potassium high":
+            gradient = gradient * rng.uniform(1.9, 2.8)
+    if case.early_mv > 0:  # concave elevation with a notch at J
+        st = np.array([0.45, 0.55, 0.70]) * case.early_mv
+        rows += st_rows(st, 1.25 * st, t_peak, (1.0, 0.5, 1.5))
+        if rng.random() < 0.6:
+            rows.append([4.0, 5.0, 6.0, *(0.9 * st * [1.2, 1.2, 0.3]), 1.0, 0.5, 0.0])
+    if has("STTU"):
+        dip = -np.array([0.10, 0.09, 0.04]) * rng.uniform(0.8, 1.5)
+        rows.append([14.0, 9.0, 40.0, *dip, 1.0, 0.5, 0.5])
+    return gradient, rows

@@ -1,0 +1,261 @@
+"""Activation of the ventricles: QRS as a chain of wavefronts, changed the way each condition changes it.
+
+Every wavefront is a row (centre ms, width ms, x, y, z mV, place x, y, z cm). The normal sequence follows
+Durrer et al., Circulation 1970;41:899-912: septum from the left, apex, left free wall, base.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ecglib.data.synthetic.body import leads_from_electrodes
+from ecglib.data.synthetic.waves import Waves
+
+_NORMAL = np.array(
+    [
+        [13, 6.0, -0.11, -0.03, 0.17, -1.0, 0.0, 1.5],
+        [27, 7.5, 0.18, 0.26, 0.27, 1.0, 1.0, 2.0],
+        [40, 8.0, 0.88, 0.72, -0.22, 2.0, 0.5, 0.0],
+        [52, 8.5, 0.36, 0.10, -0.72, 1.5, -0.5, -1.5],
+        [66, 7.5, -0.10, -0.18, -0.28, 0.0, -1.5, -1.0],
+    ]
+)
+_LEFT_BUNDLE_BLOCK = np.array(
+    [
+        [16, 8.0, 0.12, 0.10, 0.22, -1.0, 0.5, 2.0],
+        [46, 15.0, 0.62, 0.30, -0.62, 0.5, 0.5, 0.0],
+        [78, 16.0, 0.70, 0.08, -0.72, 1.5, 0.0, -1.0],
+        [108, 15.0, 0.78, -0.05, -0.35, 2.5, 0.0, -1.0],
+    ]
+)
+_ANTERIOR_FASCICLE_BLOCK = np.array(
+    [
+        [14, 7.0, -0.12, 0.34, 0.16, -0.5, 1.0, 1.0],
+        [32, 8.0, 0.42, -0.05, 0.15, 1.0, 0.0, 1.5],
+        [49, 9.5, 0.95, -0.62, -0.25, 2.0, 0.0, 0.0],
+        [65, 10.0, 0.16, -0.66, -0.60, 1.5, -1.0, -1.0],
+        [80, 8.0, -0.16, -0.25, -0.25, 0.0, -1.5, -1.0],
+    ]
+)
+_POSTERIOR_FASCICLE_BLOCK = np.array(
+    [
+        [14, 7.0, 0.26, -0.32, 0.16, -0.5, -1.0, 1.0],
+        [32, 8.0, 0.10, 0.25, 0.25, 1.0, 1.0, 2.0],
+        [49, 9.5, 0.05, 1.05, -0.20, 1.0, 1.0, 0.0],
+        [64, 10.0, -0.55, 0.62, -0.48, 1.0, 1.0, -1.0],
+        [78, 8.0, -0.22, 0.05, -0.25, 0.0, -1.0, -1.0],
+    ]
+)
+# Territory: direction from the heart's middle towards the scar, and the scar's place (cm).
+TERRITORY = {
+    "AS": ((-0.10, 0.0, 1.0), (-0.5, 0.0, 2.5)),
+    "A": ((0.30, 0.05, 0.95), (1.0, 0.3, 2.6)),
+    "AL": ((0.80, -0.10, 0.60), (2.5, 0.0, 2.0)),
+    "L": ((0.93, -0.35, 0.0), (3.0, -0.5, 0.0)),
+    "I": ((-0.08, 1.0, -0.08), (0.0, 2.0, 0.0)),
+    "IL": ((0.50, 0.85, 0.0), (1.8, 1.6, 0.0)),
+    "P": ((0.05, 0.10, -1.0), (0.8, 0.0, -1.8)),
+    "IP": ((-0.05, 0.80, -0.60), (0.3, 1.5, -1.2)),
+    "IPL": ((0.45, 0.70, -0.55), (1.5, 1.5, -1.2)),
+}
+TERRITORY = {k: (np.array(d) / np.linalg.norm(d), np.array(p)) for k, (d, p) in TERRITORY.items()}
+
+
+def turn(rows: np.ndarray, angle_deg: float, plane: tuple[int, int] = (2, 3)) -> None:
+    """Rotate the dipoles of wavefront rows in place; the frontal plane by default (positive: clockwise seen
+    from the front, towards the feet)."""
+    c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
+    a, b = rows[:, plane[0]].copy(), rows[:, plane[1]].copy()
+    rows[:, plane[0]], rows[:, plane[1]] = c * a - s * b, s * a + c * b
+
+
+def frontal_axis(rows: np.ndarray, limb: np.ndarray) -> float:
+    """Axis in degrees of the summed areas, seen through limb potentials (3, 3)."""
+    v = limb @ (rows[:, 1, None] * rows[:, 2:5]).sum(0)
+    return float(np.degrees(np.arctan2((v[2] - 0.5 * (v[0] + v[1])) * 1.1547, v[1] - v[0])))
+
+
+@dataclass(slots=True)
+class Activation:
+    """QRS of one beat kind: waves from its onset, duration, and the area lost or won against normal."""
+
+    waves: Waves
+    duration_ms: float
+    excess_area: np.ndarray  # (3,) mV ms, drives secondary repolarisation
+
+
+def _jitter(rng, rows, amount=1.0):
+    n = len(rows)
+    z = rng.standard_normal((n, 6))
+    size = np.linalg.norm(rows[:, 2:5], axis=1, keepdims=True)
+    rows[:, 2:5] = rows[:, 2:5] * np.exp(0.22 * amount * z[:, :1]) + 0.17 * amount * size * z[:, 1:4]
+    rows[:, 0] += 1.5 * amount * z[:, 4]
+    rows[:, 1] *= np.exp(0.10 * amount * z[:, 5])
+    return rows
+
+
+def _area(rows):
+    return 2.5066 * (rows[:, 1, None] * rows[:, 2:5]).sum(0)
+
+
+def _slurs(rng, n, span_ms, size):
+    """Small wavefronts in any direction: the notches and slurs that make every QRS its own."""
+    rows = np.empty((n, 8))
+    rows[:, 0] = span_ms * rng.uniform(0.15, 0.95, n)
+    rows[:, 1] = rng.uniform(4.0, 9.0, n)
+    rows[:, 2:5] = size * rng.standard_normal((n, 3))
+    rows[:, 5:] = rng.uniform(-1.5, 1.5, (n, 3))
+    return rows
+
+
+def finish(rows, body, target_ms, excess_area, skew=None) -> Activation:
+    """Scale time so that the QRS lasts ``target_ms`` and starts at zero; see it through the body."""
+    shape = np.stack([rows[:, 0], rows[:, 1], rows[:, 1]], axis=1)
+    if skew is not None:
+        shape[:, 1] *= skew
+        shape[:, 2] /= skew
+    waves = Waves(shape, rows[:, 2:]).see(body)
+    grid = np.arange(-60.0, 260.0, 2.0)
+    size = np.abs(waves.sample(grid)).max(0)
+    inside = np.flatnonzero(size > max(0.05 * size.max(), 0.02))
+    begin, end = grid[inside[0]], grid[inside[-1]] + 2.0
+    factor = target_ms / (end - begin)
+    waves.shape *= factor
+    waves.shape[:, 0] -= begin * factor
+    return Activation(waves, float(target_ms), excess_area * factor)
+
+
+def conducted(case, body, rng) -> Activation:
+    """The QRS of a beat that comes down the conduction system, with everything the case has."""
+    has = case.codes.__contains__
+    left_block = has("CLBBB")
+    if left_block:
+        rows = _LEFT_BUNDLE_BLOCK.copy()
+        rows[0, 2:5] *= rng.uniform(0.0, 1.2)
+    elif has("LAFB"):
+        rows = _ANTERIOR_FASCICLE_BLOCK.copy()
+    elif has("LPFB"):
+        rows = _POSTERIOR_FASCICLE_BLOCK.copy()
+    else:
+        rows = _NORMAL.copy()
+    if has("ILBBB"):  # the septum turns: no q, slurred upstroke
+        rows[0] = [16, 9.0, 0.16, 0.10, 0.08, -0.5, 0.3, 1.0]
+        rows[1, 2:5] = [0.30, 0.20, 0.05]
+        rows[2:, 1] *= 1.2
+    _jitter(rng, rows, 0.6 if has("LAFB") or has("LPFB") else 1.0)
+    if not (left_block or has("LAFB") or has("LPFB") or has("ILBBB")):
+        rows[0, 2:5] *= rng.uniform(0.3, 1.6)
+        rows[4, 2:5] *= rng.uniform(0.2, 1.8)
+    if has("SEHYP"):
+        rows[0, 2:5] = np.array([-0.52, -0.35, 0.50]) * rng.uniform(0.9, 1.5)
+        rows[0, :2] = [17, 7.5]
+    normal_area = _area(_NORMAL)
+
+    limb = body.limb
+    for _ in range(2):
+        error = case.axis_deg - frontal_axis(rows, limb)
+        turn(rows, (error + 180) % 360 - 180)
+    if not (has("LAFB") or has("LPFB") or left_block):
+        turn(rows[:1], 0.5 * (40 - case.axis_deg))  # the septum turns less than the free wall
+    turn(rows, case.rotation_deg, (2, 4))  # about the long axis: moves the chest transition
+
+    if has("LVH"):
+        rows[2:, 2:5] *= case.hypertrophy
+        rows[2:, 4] -= 0.12 * case.hypertrophy
+        rows[:, :2] *= 1.08
+    if has("RVH"):
+        strength = rng.uniform(0.9, 1.5)
+        rows[2:4, 2:5] *= 0.55
+        extra = [
+            [42, 9.0, -0.35 * strength, 0.30, 0.75 * strength, -2.0, 0.5, 2.5],
+            [60, 10.0, -0.75 * strength, 0.25, 0.20 * strength, -2.0, -0.5, 1.0],
+        ]
+        rows = np.vstack([rows, extra])
+    target = case.qrs_ms
+    if has("CRBBB") or has("IRBBB"):
+        full = has("CRBBB")
+        end = target * (0.78 if full else 0.80)
+        size = rng.uniform(0.65, 1.15) if full else rng.uniform(0.32, 0.6)
+        width = rng.uniform(13, 18) if full else rng.uniform(7.5, 10)
+        direction = np.array([-0.72, rng.normal(-0.05, 0.2), 0.72]) * size
+        late = [[end, width, *direction, -2.0, -0.3, 2.3]]
+        if full:
+            rows[3, 2:5] *= 0.75
+            late.append([end - 20, width * 0.8, *(0.35 * direction), -1.0, 0, 1.5])
+        rows = np.vstack([rows, late])
+    if has("IVCD"):
+        rows[:, 1] *= 1.15
+        rows = np.vstack([rows, _slurs(rng, 3, 85, 0.25)])
+    if case.infarct:
+        rows = _scar(case, rng, rows)
+    rows = np.vstack([rows, _slurs(rng, 2, 75, 0.045 if not has("ABQRS") else 0.2)])
+    rows[:, 2:5] *= case.voltage
+
+    if has("WPW"):
+        pathways = {
+            "left lateral": (-0.35, 0.35, 0.65),
+            "posteroseptal": (0.55, -0.62, 0.35),
+            "right free wall": (0.75, 0.15, -0.10),
+            "anteroseptal": (0.45, 0.60, -0.15),
+        }
+        way = np.array(list(pathways.values())[int(rng.integers(4))])
+        size = rng.uniform(0.35, 0.75) * max(case.voltage, 0.8)
+        lead_ms = rng.uniform(26, 38)
+        delta = [[0, 12, *(0.55 * way * size), 0, 0, 0], [18, 13, *(way * size), 0.5, 0, 0]]
+        rows[:, 0] += lead_ms
+        rows = np.vstack([delta, rows])
+    skew = np.exp(0.10 * rng.standard_normal(len(rows)))
+    return finish(rows, body, target, _area(rows) - normal_area * case.voltage * 0.9, skew)
+
+
+def _scar(case, rng, rows):
+    """Dead muscle makes no current: forces towards it are lost early, and the opposite wall is unopposed."""
+    towards, place = TERRITORY[case.infarct]
+    posterior = case.infarct == "P"
+    depth = case.scar
+    # Early wavefronts lose most; the posterior wall is activated late.
+    loss = np.array([0.9, 0.9, 0.5, 0.25, 0.1] if not posterior else [0.0, 0.1, 0.4, 0.75, 0.5])
+    n = min(len(rows), 5)
+    along = np.maximum(rows[:n, 2:5] @ towards, 0) * loss[:n] * min(depth, 1.0)
+    rows[:n, 2:5] -= along[:, None] * towards
+    away = -towards * depth * rng.uniform(0.38, 0.72)
+    centre, width = (46, 9) if posterior else (rng.uniform(18, 24), rng.uniform(7.5, 9.5))
+    return np.vstack([rows, [centre, width, *away, *place]])
+
+
+def ventricular(body, rng, voltage, kind="V") -> Activation:
+    """A beat that starts in the muscle: slow, wide, no conduction system. Premature, escape or paced."""
+    if kind == "paced":
+        main = np.array([0.25, -0.85, -0.50]) + 0.2 * rng.standard_normal(3)
+        duration = rng.uniform(140, 185)
+    else:
+        # Right outflow tract, right apex, left posterior, left lateral, left apex
+        exits = np.array(
+            [[0.35, 0.9, -0.45], [0.7, -0.6, -0.6], [-0.2, -0.85, 0.7], [-0.8, 0.4, 0.6], [-0.2, -0.7, -0.5]]
+        )
+        main = exits[int(rng.integers(5))] + 0.3 * rng.standard_normal(3)
+        duration = rng.uniform(125, 175)
+    main *= rng.uniform(1.0, 1.9) * max(voltage, 0.7) / np.linalg.norm(main)
+    side = 0.45 * np.linalg.norm(main) * rng.standard_normal((3, 3)) / 1.7
+    rows = np.empty((4, 8))
+    rows[:, 0] = [26, 55, 82, 108]
+    rows[:, 1] = [13, 16, 17, 15]
+    rows[:, 2:5] = np.vstack([0.35 * main + 0.5 * side[0], main, 0.85 * main + side[1], 0.35 * main + side[2]])
+    rows[:, 5:] = np.clip(rows[:, 2:5], -1.5, 1.5)
+    return finish(rows, body, duration, _area(rows) - 0.8 * voltage * _area(_NORMAL))
+
+
+def leads_of(activation: Activation) -> np.ndarray:
+    """The QRS in twelve leads (12, n), one sample every 4 ms."""
+    return leads_from_electrodes(activation.waves.sample(np.arange(0.0, activation.duration_ms + 2, 4.0)))
+
+
+def fused(a: Activation, b: Activation, share: float) -> Activation:
+    """Two wavefronts that meet: a mixture of both activations."""
+    waves = Waves(
+        np.vstack([a.waves.shape, b.waves.shape]),
+        np.vstack([a.waves.sources * [[1 - share] * 3 + [1] * 3], b.waves.sources * [[share] * 3 + [1] * 3]]),
+        np.hstack([(1 - share) * a.waves.weights, share * b.waves.weights]),
+    )
+    duration = (1 - share) * a.duration_ms + share * b.duration_ms
+    return Activation(waves, duration, (1 - share) * a.excess_area + share * b.excess_area)
