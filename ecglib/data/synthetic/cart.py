@@ -1,0 +1,182 @@
+"""Reports as ECG carts write them: the pre-training style of the simulator."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from ecglib.data.synthetic.wording import (
+    Draw,
+    Statement,
+    drop_covered,
+    drop_implied,
+    lower_first,
+    meets,
+    number,
+    omit,
+    phrases,
+    site_kind,
+    territory,
+)
+
+# Probabilities per report, chosen for variety that still repeats (tests hold the balance).
+P_MIXED_DIALECT = 0.12
+P_TERSE = 0.10
+P_CONCEPT = 0.12
+P_DESCRIBE = 0.10
+P_MEASURE = 0.03
+MIN_RAPID_BPM, MAX_SLOW_BPM = 100.0, 60.0
+
+
+class Cart:
+    """One report in the style of a cart: the chosen dialect and the statements it makes."""
+
+    def __init__(self, features: Mapping[str, float], draw: Draw):
+        self.book, self.features, self.draw = phrases(), features, draw
+        self.present: list[str] = []
+        self.dialect = self._draw_dialect()
+        self.mixed = draw() < P_MIXED_DIALECT
+        self.attaches = self.dialect in self.book["attaching_dialects"]
+
+    def _draw_dialect(self) -> int:
+        u, weights = self.draw(), self.book["dialect_weights"]
+        for dialect, weight in enumerate(weights):
+            u -= weight
+            if u < 0:
+                return dialect
+        return 0
+
+    def pick(self, options: Sequence):
+        return self.draw.of(options) if self.mixed else options[self.dialect % len(options)]
+
+    def words(self, code: str) -> str:
+        entry = self.book["findings"][code]
+        if "site" in entry:
+            site = entry["site"]
+            kind = site_kind(entry["slot"], site, self.present, self.features)
+            return self.pick(self.book["site_templates"][kind]).format(s=site, S=site.capitalize())
+        text = self.pick(entry["phrases"])
+        if "territory" in entry and (self.dialect % 2 == 0):
+            where = territory(self.features, entry["territory"])
+            text += f" in {where} leads" if where else ""
+        return text
+
+    def rhythm(self, codes: list[str], hangers: list[Statement]) -> list[Statement]:
+        """Base rhythm with rate descriptor, a second rhythm, and what this dialect hangs on to it."""
+        if not codes:
+            return []
+        codes = sorted(codes, key=self.book["rhythm_order"].index)
+        base, *others = codes
+        text, said, rest = self.words(base), [base], []
+        rate = number(self.features, "rate_bpm")
+        if base in self.book["rates"] and rate is not None and self.dialect != 3:
+            pace = "fast" if rate > MIN_RAPID_BPM else "slow" if rate < MAX_SLOW_BPM else None
+            if pace:
+                text += " " + self.pick(self.book["rates"][base][pace])
+        for other in others:
+            if base == "PACE":
+                rest.append(Statement((other,), f"Underlying rhythm: {lower_first(self.words(other))}"))
+            elif other == "SARRH" and base in ("STACH", "SBRAD"):
+                text, said = f"{text} with sinus arrhythmia", [*said, other]
+            else:
+                rest.append(Statement((other,), self.words(other)))
+        for codes_hung, hung in hangers:
+            text, said = f"{text} with {hung}", [*said, *codes_hung]
+        return [Statement(tuple(said), text), *rest]
+
+    def combine(self, codes: list[str]) -> tuple[list[str], list[tuple[str, Statement, str]]]:
+        """(codes left, [(slot, statement, text to hang on a rhythm or "")]) after applying combinations."""
+        left, out = list(codes), []
+        for combo in self.book["combos"]:
+            if all(code in left for code in combo["codes"]) and (combo.get("always") or self.dialect % 2 == 0):
+                left = [code for code in left if code not in combo["codes"]]
+                hang = self.pick(combo["attach"]) if "attach" in combo else ""
+                out.append((combo["slot"], Statement(tuple(combo["codes"]), self.pick(combo["phrases"])), hang))
+        return left, out
+
+    def statements(self, codes: list[str]) -> list[Statement]:
+        """All statements but summary and extras, in the order of a cart."""
+        entries = self.book["findings"]
+        left, parts = self.combine([c for c in codes if entries[c]["slot"] not in ("rhythm", "normal")])
+        for code in left:
+            attach = entries[code].get("attach")
+            hang = self.pick(attach) if attach else ""
+            parts.append((entries[code]["slot"], Statement((code,), self.words(code)), hang))
+        rhythms = [c for c in codes if entries[c]["slot"] == "rhythm"]
+        hung = [p for p in parts if p[2]] if self.attaches and rhythms else []
+        hung.sort(key=lambda p: self.book["slots"].index(p[0]))
+        out = self.rhythm(rhythms, [Statement(p[1].codes, p[2]) for p in hung])
+        parts = [p for p in parts if p not in hung]
+        parts.sort(key=lambda p: self.book["slots"].index(p[0]))
+        return out + [p[1] for p in parts]
+
+    def concept(self, codes: list[str]) -> list[Statement]:
+        """A word for the group of one finding («conduction disturbance»), as zero-shot class names use it."""
+        slots = {c: self.book["findings"][c]["slot"] for c in codes}
+        spoken = [c for c in codes if slots[c] in self.book["concepts"] and c != "LPR"]
+        if not spoken:
+            return []
+        code = self.draw.of(spoken)
+        return [Statement((code,), self.pick(self.book["concepts"][slots[code]]))]
+
+    def description(self, codes: list[str]) -> list[Statement]:
+        """The waveform behind one finding, when the features do not speak against it."""
+        options = []
+        for code in codes:
+            for item in self.book["findings"][code].get("describe", ()):
+                if isinstance(item, str):
+                    options.append(Statement((code,), item))
+                elif meets(item["needs"], self.features):
+                    options.append(Statement((code,), item["text"]))
+        if not options:
+            return []
+        chosen = self.draw.of(options)
+        return [Statement(chosen.codes, chosen.text[0].upper() + chosen.text[1:])]
+
+    def measurement(self, codes: list[str]) -> list[Statement]:
+        """One number, rounded as far as 10 ms or 5 bpm so that texts still repeat."""
+        slots = {self.book["findings"][c]["slot"] for c in codes}
+        wanted = ["pr_ms"] if "av" in slots else ["qtc_ms"] if "LNGQT" in codes else []
+        wanted += ["qrs_ms"] if "conduction" in slots else ["rate_bpm"]
+        names = {"pr_ms": "PR interval", "qtc_ms": "QTc", "qrs_ms": "QRS duration", "rate_bpm": "Ventricular rate"}
+        for key in wanted:
+            value = number(self.features, key)
+            if value is not None:
+                step, unit = (5, "bpm") if key == "rate_bpm" else (10, "ms")
+                return [Statement((), f"{names[key]} {round(value / step) * step:d} {unit}")]
+        return []
+
+    def summary(self, codes: list[str]) -> list[Statement]:
+        book, abnormal = self.book["summary"], [c for c in codes if c not in ("NORM", "SR")]
+        if "NORM" in codes:
+            if not abnormal:
+                return [Statement(("NORM",), self.words("NORM"))]
+            kind = "except_rate" if set(abnormal) <= {"STACH", "SBRAD"} else "otherwise_normal"
+            return [Statement(("NORM",), self.pick(book[kind]))]
+        if not abnormal:
+            return []
+        text = self.pick(book["borderline" if set(abnormal) <= set(self.book["nonspecific"]) else "abnormal"])
+        return [Statement((), text)] if text else []
+
+    def report(self, codes: list[str], age: float | None, sex: str) -> list[Statement]:
+        self.present, codes = codes, omit(drop_implied(drop_covered(codes), self.draw), self.draw)
+        body = self.statements(codes)
+        if self.draw() < P_TERSE:
+            apart = [s for s in body if not self._is_rhythm(s)] or body
+            if "NORM" in codes and len(apart) == len(body):
+                return self.summary(codes)
+            first = int(self.draw() * len(apart))
+            return apart[first : first + 2]
+        out = list(body)
+        if self.draw() < P_DESCRIBE:
+            out += self.description([c for c in codes if c != "SR" or len(codes) == 1])
+        if self.draw() < P_MEASURE:
+            out += self.measurement(codes)
+        if self.draw() < P_CONCEPT:
+            out += self.concept(codes)
+        missing = [] if sex else ["no_sex"]
+        missing += ["no_age"] if age is None or not math.isfinite(age) else []
+        if missing and self.draw() < 0.5:
+            out = [Statement((), self.book["banners"][missing[0]]), *out]
+        return out + self.summary(self.present)
+
+    def _is_rhythm(self, statement: Statement) -> bool:
+        return bool(statement.codes) and self.book["findings"][statement.codes[0]]["slot"] == "rhythm"
