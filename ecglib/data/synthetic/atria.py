@@ -9,10 +9,10 @@ def sinus_p(case, body, rng) -> Waves:
     """P of a sinus beat from its onset: right atrium first, forward and down; left atrium later, backward."""
     has = case.codes.__contains__
     z = rng.standard_normal(10)
-    right = np.array([0.22, 0.72, 0.36]) + 0.14 * z[:3]
-    left = np.array([0.72, 0.50, -0.42]) + 0.14 * z[3:6]
-    right *= 0.088 * np.exp(0.25 * z[6])
-    left *= 0.070 * np.exp(0.22 * z[7])
+    right = np.array([0.66, 0.68, 0.20]) + 0.18 * z[:3]
+    left = np.array([1.25, 0.46, -0.50]) + 0.18 * z[3:6]
+    right *= 0.090 * np.exp(0.25 * z[6])
+    left *= 0.080 * np.exp(0.25 * z[7])
     gap, width = 30.0 + 3.0 * z[8], 15.0
     if has("LAO/LAE"):
         gap = rng.uniform(46, 60)
@@ -36,7 +36,7 @@ def sinus_p(case, body, rng) -> Waves:
         [first + gap, width * 1.1, width * 1.05],
         [first + gap + 95, 60.0, 60.0],  # atrial recovery, small and opposite
     ]
-    place = [[-3.0, -4.0, 0.5], [1.0, -4.0, -3.0], [-1.0, -4.0, 0.0]]
+    place = [[-3.0, -5.0, 0.0], [0.0, -5.0, -3.0], [-1.0, -5.0, 0.0]]
     recovery = -0.07 * (right + left)
     return Waves(np.array(shape), np.hstack([np.stack([right, left, recovery]), place])).see(body)
 

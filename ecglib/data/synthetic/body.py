@@ -95,7 +95,9 @@ def sample_body(rng: np.random.Generator, sex: str, habitus: float, sloppiness: 
     habitus: about -2 (thin) to 3 (obese); sloppiness scales how often electrodes are misplaced.
     """
     size = np.clip(1.0 + 0.05 * habitus + 0.05 * rng.standard_normal(), 0.86, 1.3)
-    limb = limb_potentials(_DOWER_LIMB * (1 + 0.06 * rng.standard_normal((2, 3)))) / size
+    limb = _DOWER_LIMB * (1 + 0.06 * rng.standard_normal((2, 3)))
+    limb[0] *= 1.18  # lead I of patients is larger than the torso model's
+    limb = limb_potentials(limb) / size
     chest = _CHEST_CM * np.array([1 + (size - 1) * 0.7, 1.0, size])
     shift = rng.standard_normal(14)
     # Neighbours are placed relative to each other, so their errors are correlated.

@@ -107,6 +107,7 @@ class Case:
     scar: float = 0.0
     injury: list = field(default_factory=list)  # (territory, ST mV, T mV, late/early ST)
     t_vector: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    st_vector: np.ndarray = field(default_factory=lambda: np.zeros(3))
     t_scale: float = 1.0
     early_mv: float = 0.0
     u_mv: float = 0.0

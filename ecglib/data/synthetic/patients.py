@@ -28,7 +28,7 @@ def sample_case(person, codes: set[str], rng) -> Case:
     # Timing
     case.rate = float(np.clip(70 + 3 * female + 8.5 * z[0], 60.8, 97))
     case.pr_ms = float(np.clip(156 + 10 * old + 17 * z[1], 118, 196))
-    case.qrs_ms = float(np.clip(91 - 6 * female + 7 * z[2], 74, 108))
+    case.qrs_ms = float(np.clip(90 - 6 * female + 7 * z[2], 73, 108))
     case.qtc_ms = float(np.clip(406 + 7 * female + 7 * old + 14 * z[3], 370, 440))
     case.rsa = float(np.clip(0.035 * np.exp(-0.9 * old + 0.5 * z[4]), 0.003, 0.07))
     case.hrv = float(0.010 * np.exp(-0.3 * old + 0.35 * z[5]))
@@ -36,18 +36,19 @@ def sample_case(person, codes: set[str], rng) -> Case:
     case.resp_tilt = 0.03 + 0.07 * u[2]
 
     # Direction and size
-    case.axis_deg = float(np.clip(46 - 22 * old - 9 * habitus + 22 * z[6], -24, 86))
+    case.axis_deg = float(np.clip(38 - 26 * old - 9 * (habitus - 0.3) + 26 * z[6], -28, 88))
     case.rotation_deg = float(np.clip(12 * z[7] - 3 * old, -26, 24))
-    case.voltage = float(np.exp(0.10 * (not female) - 0.10 * old - 0.07 * habitus + 0.16 * z[8]))
-    size = (0.32 if female else 0.42) * np.exp(-0.15 * old + 0.24 * z[9]) * case.voltage**0.4
-    t = np.array([[0, 0, 0.66, 0.50, 0.20 if female else 0.42]])
-    t[0, 4] += 0.16 * z[10] - 0.08 * old
-    turn(t, 0.3 * (case.axis_deg - 45) + 11 * z[11])
+    case.voltage = float(1.08 * np.exp(0.10 * (not female) - 0.10 * old - 0.07 * habitus + 0.16 * z[8]))
+    size = (0.42 if female else 0.51) * np.exp(-0.15 * old + 0.27 * z[9]) * case.voltage**0.4
+    t = np.array([[0, 0, 0.80, 0.30, 0.30 if female else 0.45]])
+    t[0, 4] += 0.20 * z[10] - 0.08 * old
+    turn(t, 0.3 * (case.axis_deg - 30) + 12 * z[11])
     case.t_vector = size * t[0, 2:5] / np.linalg.norm(t[0, 2:5])
     if not codes and age < 35 and u[3] < 0.15:  # juvenile T, inverted in V1-V3
         case.t_vector[2] -= 0.14
-    if not female and age < 60 and u[4] < 0.5:
-        case.early_mv = 0.06 * u[5]  # the healthy elevation of V2 and V3
+    # The healthy ST: a little of the T vector, more so in young men, and a little of anything
+    case.st_vector = np.array([-0.01, 0.0, 0.02 + 0.03 * u[4] + 0.04 * (not female and age < 60) * u[5]])
+    case.st_vector = case.st_vector + 0.010 * rng.standard_normal(3)
     case.u_mv = 0.02 * u[6] * (case.rate < 72)
 
     _set_rhythm(case, codes, rng, z, u)
@@ -131,7 +132,7 @@ def _set_muscle(case, codes, rng):
     for code, territory in INFARCTS.items():
         if code in codes:
             case.infarct = territory
-            case.stage = str(rng.choice(["acute", "recent", "old"], p=[0.27, 0.33, 0.40]))
+            case.stage = str(rng.choice(["acute", "recent", "old"], p=[0.22, 0.33, 0.45]))
             if "ANEUR" in codes:
                 case.stage = "aneurysm"
             low, high = {"acute": (0.2, 0.9), "recent": (0.6, 1.3), "old": (0.7, 1.5), "aneurysm": (0.9, 1.5)}[
@@ -146,46 +147,54 @@ def _set_muscle(case, codes, rng):
 def _set_recovery(case, codes, rng):
     """ST and T of every condition that changes recovery itself."""
     u = rng.uniform
+
+    def some(low, high):  # small changes are commoner than large ones
+        return low + (high - low) * rng.random() ** 1.6
+
+    near = 0.6 if case.infarct in ("AS", "A", "AL") else 1.0  # chest electrodes see the front wall closely
     if case.stage == "acute":
-        case.injury.append((case.infarct, u(0.14, 0.42), u(0.0, 0.25), u(1.0, 1.5)))
+        case.injury.append((case.infarct, near * some(0.14, 0.45), near * u(0.0, 0.25), u(1.0, 1.5)))
     elif case.stage == "recent":
-        case.injury.append((case.infarct, u(0.03, 0.16), -u(0.25, 0.60), u(0.9, 1.2)))
+        case.injury.append((case.infarct, near * some(0.03, 0.18), -near * some(0.25, 0.70), u(0.9, 1.2)))
     elif case.stage == "old":
-        case.injury.append((case.infarct, u(-0.02, 0.04), -u(0.0, 0.32), 1.0))
+        case.injury.append((case.infarct, u(-0.02, 0.04), -near * some(0.0, 0.40), 1.0))
     elif case.stage == "aneurysm":
-        case.injury.append((case.infarct, u(0.16, 0.32), -u(0.10, 0.35), u(0.9, 1.1)))
+        case.injury.append((case.infarct, near * u(0.18, 0.40), -near * u(0.10, 0.40), u(0.9, 1.1)))
     for code, territory in INJURIES.items():
         if code in codes:
             if rng.random() < 0.35:
-                case.injury.append((territory, u(0.12, 0.30), u(-0.1, 0.1), u(1.0, 1.3)))
+                case.injury.append((territory, some(0.12, 0.28), u(-0.1, 0.1), u(1.0, 1.3)))
             else:
-                case.injury.append((territory, -u(0.14, 0.32), -u(0.0, 0.25), u(0.9, 1.3)))
+                case.injury.append((territory, -some(0.12, 0.30), -some(0.0, 0.25), u(0.9, 1.3)))
     for code, territory in ISCHAEMIAS.items():
         if code in codes:
-            case.injury.append((territory, -u(0.03, 0.16), -u(0.25, 0.65), u(0.9, 1.4)))
+            case.injury.append((territory, -some(0.02, 0.15), -some(0.20, 0.60), u(0.9, 1.4)))
             if code == "ISC":
-                case.t_scale *= u(0.6, 1.0)
+                case.t_scale *= u(0.5, 1.0)
     if "LOWT" in codes:
-        case.t_scale *= u(0.08, 0.25)
+        case.t_scale *= u(0.08, 0.28)
     if "NDT" in codes:
-        case.t_scale *= u(0.15, 0.45)
-        case.injury.append(("AL" if rng.random() < 0.6 else "IL", u(-0.02, 0.01), -u(0.03, 0.12), 1.0))
+        case.t_scale *= u(0.2, 0.5)
+        case.injury.append(("AL" if rng.random() < 0.6 else "IL", u(-0.02, 0.01), -u(0.03, 0.15), 1.0))
     if "NT" in codes:
         case.t_scale *= u(0.35, 0.7)
-        case.injury.append((str(rng.choice(["I", "L", "A"])), 0.0, -u(0.10, 0.22), 1.0))
+        case.injury.append((str(rng.choice(["I", "L", "A"])), 0.0, -u(0.08, 0.22), 1.0))
     if "TAB" in codes:
         case.t_scale *= u(0.3, 0.8)
         case.t_vector = case.t_vector + 0.22 * rng.standard_normal(3)
-        case.injury.append((str(rng.choice(["A", "AL", "I"])), u(-0.04, 0.04), -u(0.15, 0.35), 1.0))
+        case.injury.append((str(rng.choice(["A", "AL", "I"])), u(-0.04, 0.04), -u(0.12, 0.35), 1.0))
     if "INVT" in codes:
-        case.injury.append((str(rng.choice(["AS", "A", "AL", "L", "I", "IL"])), u(-0.03, 0.02), -u(0.40, 0.9), 1.0))
+        place = str(rng.choice(["AS", "A", "AL", "L", "I", "IL"]))
+        case.injury.append((place, u(-0.03, 0.02), -some(0.32, 0.85), 1.0))
     if "NST" in codes:
         case.t_scale *= u(0.45, 0.9)
-        case.injury.append((str(rng.choice(["AL", "IL", "L", "I"])), -u(0.06, 0.11), 0.0, u(0.8, 1.3)))
+        case.injury.append((str(rng.choice(["AL", "IL", "L", "I"])), -u(0.06, 0.12), 0.0, u(0.8, 1.3)))
     if "STD" in codes:
-        case.injury.append((str(rng.choice(["AL", "IL"], p=[0.65, 0.35])), -u(0.13, 0.32), -u(0.0, 0.25), u(0.8, 1.4)))
+        place = str(rng.choice(["AL", "IL"], p=[0.65, 0.35]))
+        case.injury.append((place, -some(0.12, 0.32), -some(0.0, 0.25), u(0.8, 1.4)))
     if "STE" in codes:
-        case.injury.append((str(rng.choice(["AS", "A", "AL", "I", "IL"])), u(0.13, 0.30), u(0.0, 0.12), u(1.0, 1.4)))
+        place = str(rng.choice(["AS", "A", "AL", "I", "IL"]))
+        case.injury.append((place, some(0.13, 0.28), u(0.0, 0.12), u(1.0, 1.4)))
     if "EREPOL" in codes:
         case.early_mv = float(u(0.15, 0.32))
         case.t_vector = case.t_vector * u(1.2, 1.6)

@@ -22,11 +22,11 @@ class Device:
 
 
 DEVICES = (
-    Device((0.05, 0.05, 0.15), (150.0, 100.0), 1, False, 0.2, 0.0010),
-    Device((0.05, 0.5), (40.0, 100.0, 150.0), 1, False, 0.6, 0.00488),
-    Device((0.5, 0.67), (40.0, 150.0), 2, True, 0.5, 0.0050),
-    Device((0.05, 0.15, 0.5), (100.0, 150.0), 2, True, 0.8, 0.0025),
-    Device((0.3, 0.5), (35.0, 45.0, 75.0), 1, False, 1.0, 0.00244),
+    Device((0.05, 0.05, 0.15), (150.0, 100.0), 1, False, 0.0, 0.0010),
+    Device((0.05, 0.5), (40.0, 100.0, 150.0), 1, False, 0.2, 0.00488),
+    Device((0.5, 0.67), (40.0, 150.0), 2, True, 0.2, 0.0050),
+    Device((0.05, 0.15, 0.5), (100.0, 150.0), 2, True, 0.4, 0.0025),
+    Device((0.3, 0.5), (35.0, 45.0, 75.0), 1, False, 0.8, 0.00244),
 )
 
 
@@ -37,7 +37,7 @@ def record(clean, hz, n_out, rngs, noise_level, mains_hz):
     500 Hz versions of a record carry the same noise. noise_level: 1 is an ordinary ward.
     """
     rng, low, high = rngs
-    device = DEVICES[int(rng.integers(len(DEVICES)))]
+    device = DEVICES[max(int(rng.integers(len(DEVICES) + 2)) - 2, 0)]
     total = clean.shape[1]
     frequency = np.fft.rfftfreq(total, 1 / hz)
     potentials = clean + _noise(rng, low, high, frequency, total, hz, noise_level, mains_hz)
@@ -63,7 +63,7 @@ def _response(device, rng, frequency, mains_hz):
     if device.zero_phase:
         response = np.abs(response)
     corner = float(rng.choice(device.low_pass_hz)) * rng.uniform(0.9, 1.1)
-    order = 2.0 * int(rng.integers(1, 4))
+    order = 1.0 + rng.random() * 2
     response = response / np.sqrt(1 + (frequency / corner) ** (2 * order))
     if rng.random() < device.notch:
         response = response * (1 - np.exp(-(((frequency - mains_hz) / 1.2) ** 2)))
@@ -82,11 +82,12 @@ def _noise(rng, low, high, frequency, total, hz, level, mains_hz):
     # Amplitude densities, in mV for one electrode; a record has its own mood, an electrode its own skin.
     f = np.maximum(frequency, 0.04)
     df = frequency[1]
-    base = level * 0.020 * np.exp(0.7 * z[0] + 0.7 * (u[0] - 0.5) * 2)
-    drift = base[:, None] * ((f / 0.25) ** -1.1 * np.exp(-((f / 1.2) ** 2)))
+    base = level * 0.034 * np.exp(0.7 * z[0] + 0.8 * (u[0] - 0.5) * 2)
+    base[3:] *= 1.7
+    drift = base[:, None] * ((f / 0.25) ** -1.5 * np.exp(-((f / 1.3) ** 2)))
     pink = level * 0.0022 * np.exp(0.4 * z[1])[:, None] * (f**-0.55 * (f > 0.3))
-    muscle = level * 0.0011 * np.exp(0.5 * z[2] + 1.1 * (u[1] - 0.6) * 2)
-    tension = muscle[:, None] * (f**2 / (f**2 + 18.0**2) / (1 + (f / 110.0) ** 2))
+    muscle = level * 0.0009 * np.exp(0.35 * z[2] + 0.8 * (u[1] - 0.5) * 2)
+    tension = muscle[:, None] * (f**2 / (f**2 + 18.0**2) / (1 + (f / 90.0) ** 2)) + 0.00022
     quiet = np.sqrt(drift**2 + pink**2)
     scale = total / 2 * np.sqrt(df)
     slow = np.fft.irfft(spectrum * (quiet * scale), total)
@@ -97,7 +98,7 @@ def _noise(rng, low, high, frequency, total, hz, level, mains_hz):
         envelope = envelope + 4.0 * np.exp(-(((t - 0.1 - 0.8 * u[5]) / (0.02 + 0.1 * u[6])) ** 2))
     out = slow + fast * envelope
     if mains_hz < 0.48 * hz:
-        size = level * 0.004 * np.exp(0.9 * z[3]) * (u[7] < 0.7)
+        size = level * 0.0035 * np.exp(0.6 * z[3]) * (u[7] < 0.85)
         out += size[:, None] * np.sin(2 * np.pi * mains_hz * t * (total / hz) + 6.28 * u[8])
     if u[9] < 0.04 * level:  # an electrode shifts
         where = 0.15 + 0.7 * u[10]

@@ -40,6 +40,7 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
         gradient = gradient + case.strain * np.array([0.12, -0.10, -0.42])
         st = case.strain * np.array([0.02, -0.04, -0.07])
         rows += st_rows(st, 1.1 * st, t_peak, (-1.5, 0.0, 2.0))
+    rows += st_rows(case.st_vector, case.st_vector + 0.06 * case.t_vector, t_peak, (-1.0, 0.0, 1.0))
     if conducted:
         gradient, more = _primary(case, rng, gradient, t_peak)
         rows += more
@@ -53,8 +54,8 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     rows += st_rows(0.22 * secondary, 0.42 * secondary, t_peak)
 
     early = gradient * rng.uniform(0.12, 0.28) + 0.1 * np.linalg.norm(gradient) * rng.standard_normal(3) * 0.3
-    rows.append([t_peak - 1.25 * left, 0.6 * left, 0.8 * left, *early, 0, 0, 0])
-    rows.append([t_peak, left, right, *gradient, 0, 0, 0])
+    rows.append([t_peak - 1.25 * left, 0.7 * left, 0.8 * left, *early, -0.3, 0, -0.8])
+    rows.append([t_peak, left, right, *gradient, -0.3, 0, -0.8])
     if case.u_mv > 0:
         unit = case.t_vector / (np.linalg.norm(case.t_vector) + 1e-9)
         rows.append([t_peak + 2.0 * right + rng.uniform(55, 75), 28, 34, *(case.u_mv * unit), 0, 0, 0])

@@ -13,11 +13,11 @@ from ecglib.data.synthetic.waves import Waves
 
 _NORMAL = np.array(
     [
-        [13, 6.0, -0.11, -0.03, 0.17, -1.0, 0.0, 1.5],
-        [27, 7.5, 0.18, 0.26, 0.27, 1.0, 1.0, 2.0],
-        [40, 8.0, 0.88, 0.72, -0.22, 2.0, 0.5, 0.0],
-        [52, 8.5, 0.36, 0.10, -0.72, 1.5, -0.5, -1.5],
-        [66, 7.5, -0.10, -0.18, -0.28, 0.0, -1.5, -1.0],
+        [14, 4.5, -0.07, 0.02, 0.11, -1.0, 0.0, 1.5],
+        [26, 5.5, 0.22, 0.14, 0.26, 1.0, 1.0, 2.0],
+        [38, 5.8, 1.00, 0.52, -0.26, 2.0, 0.5, 0.0],
+        [49, 6.2, 0.28, 0.02, -0.98, 1.0, -0.5, -0.5],
+        [63, 6.0, -0.22, -0.05, -0.30, 0.0, -1.5, -1.0],
     ]
 )
 _LEFT_BUNDLE_BLOCK = np.array(
@@ -30,22 +30,23 @@ _LEFT_BUNDLE_BLOCK = np.array(
 )
 _ANTERIOR_FASCICLE_BLOCK = np.array(
     [
-        [14, 7.0, -0.12, 0.34, 0.16, -0.5, 1.0, 1.0],
-        [32, 8.0, 0.42, -0.05, 0.15, 1.0, 0.0, 1.5],
-        [49, 9.5, 0.95, -0.62, -0.25, 2.0, 0.0, 0.0],
-        [65, 10.0, 0.16, -0.66, -0.60, 1.5, -1.0, -1.0],
-        [80, 8.0, -0.16, -0.25, -0.25, 0.0, -1.5, -1.0],
+        [15, 5.5, -0.10, 0.30, 0.16, -0.5, 1.0, 1.0],
+        [32, 6.5, 0.42, -0.05, 0.15, 1.0, 0.0, 1.5],
+        [48, 7.5, 0.98, -0.62, -0.25, 2.0, 0.0, 0.0],
+        [63, 8.0, 0.16, -0.66, -0.72, 1.5, -1.0, -1.0],
+        [78, 7.0, -0.16, -0.25, -0.25, 0.0, -1.5, -1.0],
     ]
 )
 _POSTERIOR_FASCICLE_BLOCK = np.array(
     [
-        [14, 7.0, 0.26, -0.32, 0.16, -0.5, -1.0, 1.0],
-        [32, 8.0, 0.10, 0.25, 0.25, 1.0, 1.0, 2.0],
-        [49, 9.5, 0.05, 1.05, -0.20, 1.0, 1.0, 0.0],
-        [64, 10.0, -0.55, 0.62, -0.48, 1.0, 1.0, -1.0],
-        [78, 8.0, -0.22, 0.05, -0.25, 0.0, -1.0, -1.0],
+        [15, 5.5, 0.26, -0.32, 0.16, -0.5, -1.0, 1.0],
+        [32, 6.5, 0.10, 0.25, 0.25, 1.0, 1.0, 2.0],
+        [48, 7.5, 0.05, 1.05, -0.20, 1.0, 1.0, 0.0],
+        [62, 8.0, -0.55, 0.62, -0.48, 1.0, 1.0, -1.0],
+        [76, 7.0, -0.22, 0.05, -0.25, 0.0, -1.0, -1.0],
     ]
 )
+FAINT_MS = 6.0
 # Territory: direction from the heart's middle towards the scar, and the scar's place (cm).
 TERRITORY = {
     "AS": ((-0.10, 0.0, 1.0), (-0.5, 0.0, 2.5)),
@@ -102,7 +103,7 @@ def _slurs(rng, n, span_ms, size):
     """Small wavefronts in any direction: the notches and slurs that make every QRS its own."""
     rows = np.empty((n, 8))
     rows[:, 0] = span_ms * rng.uniform(0.15, 0.95, n)
-    rows[:, 1] = rng.uniform(4.0, 9.0, n)
+    rows[:, 1] = rng.uniform(3.0, 7.0, n)
     rows[:, 2:5] = size * rng.standard_normal((n, 3))
     rows[:, 5:] = rng.uniform(-1.5, 1.5, (n, 3))
     return rows
@@ -119,9 +120,10 @@ def finish(rows, body, target_ms, excess_area, skew=None) -> Activation:
     size = np.abs(waves.sample(grid)).max(0)
     inside = np.flatnonzero(size > max(0.05 * size.max(), 0.02))
     begin, end = grid[inside[0]], grid[inside[-1]] + 2.0
-    factor = target_ms / (end - begin)
+    # What carts measure includes faint beginnings and ends; the steep part is shorter.
+    factor = (target_ms - 2 * FAINT_MS) / (end - begin)
     waves.shape *= factor
-    waves.shape[:, 0] -= begin * factor
+    waves.shape[:, 0] -= begin * factor - FAINT_MS
     return Activation(waves, float(target_ms), excess_area * factor)
 
 
@@ -148,7 +150,7 @@ def conducted(case, body, rng) -> Activation:
         rows[4, 2:5] *= rng.uniform(0.2, 1.8)
     if has("SEHYP"):
         rows[0, 2:5] = np.array([-0.52, -0.35, 0.50]) * rng.uniform(0.9, 1.5)
-        rows[0, :2] = [17, 7.5]
+        rows[0, :2] = [17, 6.0]
     normal_area = _area(_NORMAL)
 
     limb = body.limb
@@ -175,7 +177,7 @@ def conducted(case, body, rng) -> Activation:
     if has("CRBBB") or has("IRBBB"):
         full = has("CRBBB")
         end = target * (0.78 if full else 0.80)
-        size = rng.uniform(0.65, 1.15) if full else rng.uniform(0.32, 0.6)
+        size = rng.uniform(0.42, 0.90) if full else rng.uniform(0.20, 0.42)
         width = rng.uniform(13, 18) if full else rng.uniform(7.5, 10)
         direction = np.array([-0.72, rng.normal(-0.05, 0.2), 0.72]) * size
         late = [[end, width, *direction, -2.0, -0.3, 2.3]]
@@ -218,8 +220,8 @@ def _scar(case, rng, rows):
     n = min(len(rows), 5)
     along = np.maximum(rows[:n, 2:5] @ towards, 0) * loss[:n] * min(depth, 1.0)
     rows[:n, 2:5] -= along[:, None] * towards
-    away = -towards * depth * rng.uniform(0.38, 0.72)
-    centre, width = (46, 9) if posterior else (rng.uniform(18, 24), rng.uniform(7.5, 9.5))
+    away = -towards * depth * rng.uniform(0.25, 0.58)
+    centre, width = (46, 9) if posterior else (rng.uniform(18, 24), rng.uniform(6.5, 9.0))
     return np.vstack([rows, [centre, width, *away, *place]])
 
 
