@@ -1,5 +1,6 @@
 """Evaluations of any paper's model through its contract alone; none asks which paper it serves."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ecglib.metrics import EVALUATOR_VERSION, MacroAuc, chance_macro_auc, macro_auc
+from ecglib.data.labels import TASKS
+from ecglib.metrics import EVALUATOR_VERSION, MacroAuc, chance_macro_auc, macro_auc, patient_weights
+from ecglib.paths import atomic_write
 
 PromptSet = dict[str, list[str]]  # class -> its prompts
 
@@ -80,6 +83,55 @@ def zero_shot(
     return results
 
 
+@dataclass(frozen=True)
+class Retrieval:
+    """How often an ECG's own report is among the ten nearest, in percent, with a 95 % interval over patients."""
+
+    recall_at_10: float
+    ci_low: float
+    ci_high: float
+    chance: float
+    n: int
+    distinct: int
+
+
+def retrieval(model, store, *, repeats: int = 1000, seed: int = 0) -> Retrieval:
+    """Search every ECG's own report among all distinct reports of ``store``; equal reports count as one."""
+    reports = list(store.records["report"])
+    distinct = sorted(set(reports))
+    scores = score_records(model, store, [[text] for text in distinct])  # (N, distinct)
+    column = {text: i for i, text in enumerate(distinct)}
+    own = scores[np.arange(len(reports)), [column[text] for text in reports]]
+    hit = (scores > own[:, None]).sum(axis=1) < 10
+    weights = patient_weights(store.records["patient"].to_numpy(), repeats, seed)
+    low, high = np.percentile(weights @ hit / weights.sum(axis=1), [2.5, 97.5])
+    return Retrieval(
+        recall_at_10=100 * float(hit.mean()),
+        ci_low=100 * float(low),
+        ci_high=100 * float(high),
+        chance=100 * min(1.0, 10 / len(distinct)),
+        n=len(reports),
+        distinct=len(distinct),
+    )
+
+
+def retrieval_rows(method: str, dataset: str, data_kind: str, found: Retrieval) -> list[dict]:
+    """A retrieval and its chance level as entries of a run record's ``metrics``."""
+    row = {
+        "method": method,
+        "dataset": dataset,
+        "data_kind": data_kind,
+        "setting": f"own report among {found.distinct} distinct ones, held-out pairs",
+        "metric": "recall_at_10",
+        "value": found.recall_at_10,
+        "ci_low": found.ci_low,
+        "ci_high": found.ci_high,
+        "n": found.n,
+        "evaluator_version": EVALUATOR_VERSION,
+    }
+    return [row, row | {"method": "chance", "value": found.chance, "ci_low": None, "ci_high": None}]
+
+
 def metric_row(method: str, data_kind: str, result: ZeroShot) -> dict:
     """A result as an entry of a run record's ``metrics``."""
     return {
@@ -114,6 +166,30 @@ def random_encoder_rows(data_kind: str, per_network: Sequence[Sequence[ZeroShot]
         row = metric_row("random-encoder", data_kind, same[0])
         rows.append(row | {"value": values.mean(), "ci_low": values.mean() - spread, "ci_high": values.mean() + spread})
     return rows
+
+
+def average_rows(metrics: Sequence[dict]) -> list[dict]:
+    """Mean over the tasks of each method and setting, as the papers print it; no interval, since records are shared."""
+    table = pd.DataFrame(metrics)
+    rows = []
+    for (_, _), group in table.groupby(["method", "setting"], sort=False):
+        mean = {"dataset": "average", "value": group["value"].mean(), "ci_low": None, "ci_high": None}
+        rows.append(group.iloc[0].to_dict() | mean | {"n": int(group["n"].sum())})
+    return rows
+
+
+def save_predictions(path, results: Sequence[ZeroShot]):
+    """Every score and label in long form, as parquet, so that each metric can be computed again. Returns ``path``."""
+    frames = []
+    for result in results:
+        names = TASKS[result.task]
+        n, c = result.scores.shape
+        frame = {"task": result.task, "setting": result.setting, "id": np.repeat(result.record_ids, c)}
+        frame |= {"class": np.tile(names, n), "score": result.scores.ravel(), "label": result.labels.ravel()}
+        frames.append(pd.DataFrame(frame))
+    buffer = io.BytesIO()
+    pd.concat(frames).to_parquet(buffer, index=False)
+    return atomic_write(path, buffer.getvalue())
 
 
 def class_table(results: Sequence[ZeroShot]) -> pd.DataFrame:

@@ -161,18 +161,28 @@ def check(config: Config) -> None:
         raise ValueError(f"DERI: temperature must be positive, not {config.temperature}")
 
 
-def build(config: Config) -> DERI:
-    """The model of a Config, with freshly initialised weights."""
-    ecg_encoder = ResNet1d(config.resnet_depth, tuple(config.stage_widths), config.stem_stride)
-    return DERI(config, ecg_encoder, TextEncoder(config.text_encoder, config.trainable_text_layers))
+def build(config: Config, text_encoder: TextEncoder | None = None) -> DERI:
+    """The model of a Config, freshly initialised; a text tower that is loaded already can be handed in."""
+    ecg_encoder = ResNet1d(config.resnet_depth, config.stage_widths, config.stem_stride)
+    return DERI(config, ecg_encoder, text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers))
+
+
+def paper_config(**changes) -> Config:
+    """DERI as in section 4.2: ResNet18-1D, MedCPT, decoders of width 256."""
+    return Config(**changes)
+
+
+def demo_config(**changes) -> Config:
+    """The same composition for two cores: half the width, ECGs at 100 Hz, MiniLM."""
+    demo = {"width": 128, "stage_widths": (32, 64, 128, 256), "stem_stride": 4, "text_encoder": "minilm"}
+    return Config(**(demo | changes))
 
 
 def paper_model(**changes) -> DERI:
-    """DERI as in section 4.2: ResNet18-1D, MedCPT, decoders of width 256."""
-    return build(Config(**changes))
+    """The model of ``paper_config``, untrained."""
+    return build(paper_config(**changes))
 
 
 def demo_model(**changes) -> DERI:
-    """The same composition for two cores: a quarter of the channels, ECGs at 100 Hz, MiniLM."""
-    demo = {"width": 128, "stage_widths": (32, 64, 128, 256), "stem_stride": 4, "text_encoder": "minilm"}
-    return build(Config(**(demo | changes)))
+    """The model of ``demo_config``, untrained."""
+    return build(demo_config(**changes))
