@@ -33,15 +33,18 @@ class SimulatedRecord:
 
 
 def simulate_record(
-    cohort: str, seed: int, index: int, sampling_rate_hz: float = 500, duration_s: float = 10.0
+    cohort: str, seed: int, index: int, sampling_rate_hz: float = 500, duration_s: float = 10.0, codes=None
 ) -> SimulatedRecord:
     """Record ``index`` of a simulated cohort: the same for every machine, worker and order of calls.
 
-    At 100 Hz and 500 Hz the same tracing comes out. ParameterError on an unknown cohort.
+    At 100 Hz and 500 Hz the same tracing comes out. ``codes`` asks for given conditions, for example ``["AFIB"]``,
+    instead of a draw from the cohort's mixture. ParameterError on an unknown cohort.
     """
     from ecglib.data.synthetic.reports import write_report
 
-    ecg, case, findings, features, patient, rng = simulate_tracing(cohort, seed, index, sampling_rate_hz, duration_s)
+    ecg, case, findings, features, patient, rng = simulate_tracing(
+        cohort, seed, index, sampling_rate_hz, duration_s, codes
+    )
     style = cohort_named(cohort).style
     report = write_report(findings, features, age=case.age, sex=case.sex, style=style, rng=rng)
     labels = findings_to_labels(findings)
