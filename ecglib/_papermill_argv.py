@@ -31,7 +31,7 @@ def is_papermill(argv0: str, orig_argv: list[str]) -> bool:
     return name in ("papermill", "papermill.exe", "papermill-script.py", "papermill-script.pyw")
 
 
-def _parse(args: list[str]) -> tuple[list[int], dict[str, str], set[str]]:
+def split(args: list[str]) -> tuple[list[int], dict[str, str], set[str]]:
     """Split arguments as click does: positions of the paths, values given by -p or -r, bare options."""
     paths, given, seen = [], {}, set()
     i = 0
@@ -65,7 +65,7 @@ def complete(args: list[str]) -> list[str]:
     """
     from ecglib.paths import expand
 
-    paths, given, seen = _parse(args)
+    paths, given, seen = split(args)
     if seen & ONLY_ASKING or not paths:
         return args
     args = list(args)
