@@ -160,7 +160,7 @@ def _read_with_wfdb(path: Path) -> tuple[np.ndarray, float]:
     digital = np.asarray(record.d_signal)
     if record.sig_len is not None and len(digital) != record.sig_len:
         raise SignalError(f"{path.name} announces {record.sig_len} samples and has {len(digital)}")
-    if record.checksum is not None and None not in record.checksum:
+    if len(digital) and record.checksum is not None and None not in record.checksum:
         _check_samples(path.name, digital, list(digital[0]), list(record.checksum), record.sig_name)
     ecg_mv = _physical(path.name, digital, record.sig_name, record.adc_gain, record.baseline, record.units)
     gaps = order_leads(missing.T, record.sig_name)
