@@ -9,8 +9,8 @@ def sinus_p(case, body, rng) -> Waves:
     """P of a sinus beat from its onset: right atrium first, forward and down; left atrium later, backward."""
     has = case.codes.__contains__
     z = rng.standard_normal(10)
-    right = np.array([0.66, 0.68, 0.20]) + 0.18 * z[:3]
-    left = np.array([1.25, 0.46, -0.50]) + 0.18 * z[3:6]
+    right = np.array([0.62, 0.66, 0.24]) + 0.18 * z[:3]
+    left = np.array([1.15, 0.52, -0.72]) + 0.18 * z[3:6]
     right *= 0.090 * np.exp(0.25 * z[6])
     left *= 0.080 * np.exp(0.25 * z[7])
     gap, width = 30.0 + 3.0 * z[8], 15.0
@@ -36,7 +36,7 @@ def sinus_p(case, body, rng) -> Waves:
         [first + gap, width * 1.1, width * 1.05],
         [first + gap + 95, 60.0, 60.0],  # atrial recovery, small and opposite
     ]
-    place = [[-3.0, -5.0, 0.0], [0.0, -5.0, -3.0], [-1.0, -5.0, 0.0]]
+    place = [[-4.0, -5.0, -2.0], [-2.0, -5.0, -4.0], [-3.0, -5.0, -3.0]]
     recovery = -0.07 * (right + left)
     return Waves(np.array(shape), np.hstack([np.stack([right, left, recovery]), place])).see(body)
 
@@ -57,7 +57,7 @@ def fibrillation(body, rng, t_s: np.ndarray) -> np.ndarray:
     """Electrode potentials (9, T) of f waves: three wandering wavelets of 4 to 9 Hz, strongest near V1."""
     coarse = np.arange(t_s[0] - 0.1, t_s[-1] + 0.2, 0.04)
     main_hz = rng.uniform(4.8, 8.2)
-    size = 0.045 * np.exp(0.55 * rng.standard_normal())
+    size = min(0.030 * np.exp(0.5 * rng.standard_normal()), 0.09)
     sources, waves = [], []
     for k in range(3):
         drift = np.cumsum(rng.standard_normal(len(coarse))) * 0.09
@@ -68,7 +68,7 @@ def fibrillation(body, rng, t_s: np.ndarray) -> np.ndarray:
         wave = np.sin(phase) + 0.35 * np.sin(2 * phase + 1.0) + 0.12 * np.sin(3 * phase + 2.0)
         waves.append(wave * np.interp(t_s, coarse, strength))
         vector = np.array([-0.25, 0.45, 0.80]) + 0.5 * rng.standard_normal(3)
-        sources.append([*(vector * size * (1.0 if k == 0 else 0.5)), -3.0, -3.0, 1.5])
+        sources.append([*(vector * size * (1.0 if k == 0 else 0.5)), -2.0, -3.0, 0.0])
     return body.weights(np.array(sources)) @ np.stack(waves)
 
 

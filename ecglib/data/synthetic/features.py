@@ -15,9 +15,10 @@ _NEIGHBOURS = ((1, 5), (2, 5), (0, 4), (0, 11), (10, 11), (9, 10), (8, 9), (7, 8
 MEASURED = frozenset("LAXIS RAXIS VCLVH HVOLT LVOLT CCR CR QWAVE STD STE INVT LOWT LNGQT UWAVE".split())
 
 
-def measure(activation, recovery, qt_ms, p_waves, *, rate, pr_ms) -> tuple[dict[str, float], dict]:
+def measure(activation, recovery, qt_ms, p_waves, *, rate, rr_s, pr_ms, late_right=False) -> tuple[dict[str, float], dict]:
     """Features by name (mV, ms, 1/min, degrees) and the arrays they came from, lead by lead.
 
+    rr_s: the cycle of the main beat, by which QT is corrected (Bazett at 60-100/min, else Fridericia).
     r_amp: highest point of QRS; s_amp: depth of its lowest point after R, as a positive number; q: depth
     before R; st: 60 ms after J; t_amp: signed extreme of T. Intervals: onset to offset.
     """
@@ -38,15 +39,15 @@ def measure(activation, recovery, qt_ms, p_waves, *, rate, pr_ms) -> tuple[dict[
     t_window = after[:, int((qrs_ms + 0.42 * (qt_ms - qrs_ms)) // 4) :]
     high, low = t_window.max(1), t_window.min(1)
     t_amp = np.where(high >= -low, high, low)
-    net = qrs.sum(1)
+    # The terminal right ventricular force of a right bundle block is no part of the axis.
+    net = (qrs[:, : int(0.6 * n_qrs)] if late_right else qrs).sum(1)
     axis = float(np.degrees(np.arctan2(net[_AVF] * 1.1547, net[_I])))
-    rr = 60.0 / rate
     features = {
         "rate_bpm": float(rate),
         "pr_ms": float(pr_ms),
         "qrs_ms": float(qrs_ms),
         "qt_ms": float(qt_ms),
-        "qtc_ms": float(qt_ms / np.sqrt(rr) if 60 <= rate <= 100 else qt_ms / np.cbrt(rr)),
+        "qtc_ms": float(qt_ms / np.sqrt(rr_s) if 0.6 <= rr_s <= 1.0 else qt_ms / np.cbrt(rr_s)),
         "axis_deg": axis,
         "p_amp_mv": float("nan"),
     }
@@ -64,18 +65,19 @@ def _twice(flags) -> bool:
     return any(flags[a] and flags[b] for a, b in _NEIGHBOURS)
 
 
-def derived_findings(case, features, arrays) -> set[str]:
+def derived_findings(case, features, arrays, conducted=True) -> set[str]:
     """Findings that are definitions: they hold exactly when the true measurements say so."""
     found = set()
+    if not conducted:  # the main beat starts in the ventricles: its shape means nothing else
+        return found
     codes = case.codes
     r, s, q, st, t = (arrays[k] for k in ("r", "s", "q", "st", "t"))
     wide = bool(codes & {"CLBBB", "CRBBB", "WPW", "PACE", "IVCD"})
     axis = features["axis_deg"]
-    if "PACE" not in codes:
-        if -90 < axis < -30:
-            found.add("LAXIS")
-        elif 90 < axis <= 180:
-            found.add("RAXIS")
+    if -90 < axis < -30:
+        found.add("LAXIS")
+    elif 90 < axis <= 180:
+        found.add("RAXIS")
     sokolow, cornell = s[_V1] + max(r[10], r[11]), r[_AVL] + s[8]
     if not wide:
         if sokolow > 3.5 or cornell > (2.0 if case.sex == "F" else 2.8):
@@ -94,7 +96,11 @@ def derived_findings(case, features, arrays) -> set[str]:
         deep = (q > 0.25 * r) & (arrays["q_ms"] >= 28) & (q > 0.10)
         deep[[_III, _AVR, _V1]] = False
         deep[2] = deep[5] and q[2] > 0.1
-        if _twice(deep) or (q[7] > 0.15 and q[6] > 0.15 and arrays["q_ms"][7] >= 28 and r[7] < 0.1):
+        if axis > 70 and not codes & {"LMI", "ALMI", "QWAVE"}:
+            deep[_AVL] = False  # a vertical heart turns its back on aVL
+        if "RVH" in codes:
+            pass
+        elif _twice(deep) or (q[7] > 0.15 and q[6] > 0.15 and arrays["q_ms"][7] >= 28 and r[7] < 0.1):
             found.add("QWAVE")
     if not wide and "ILBBB" not in codes:
         down, up = st < -0.05, (st > 0.10) & (arrays["j"] > 0.08)

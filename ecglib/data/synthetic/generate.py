@@ -123,7 +123,7 @@ def _heart(case, plan, duration_s, hz, rng):
         qt = min(qt, max(880 * mean_rr, 245.0))
         recovery, qt = recover(case, activation, body, rng, qt, conducted=k == rhythm.CONDUCTED)
         if k == main:
-            features = (activation, recovery, qt)
+            features = (activation, recovery, qt, mean_rr)
         if not mine.any():
             continue
         tilted = _tilted(activation.waves, body)
@@ -135,10 +135,14 @@ def _heart(case, plan, duration_s, hz, rng):
 
     p_waves = _atria(case, body, rng, beats, out, hz, begin, breath_hz=case.resp_hz)
     _spikes(body, rng, beats, out, hz, begin)
-    activation, recovery, qt = features
+    activation, recovery, qt, main_rr = features
     visible_p = p_waves if beats.atrium == "P" and not np.isnan(beats.pr_ms) else None
-    values, arrays = measure(activation, recovery, qt, visible_p, rate=rate, pr_ms=beats.pr_ms)
-    findings = _findings(case, beats, values, arrays, seen, kind[(start >= 0) & (start <= duration_s)])
+    late_right = "CRBBB" in case.codes and main == rhythm.CONDUCTED
+    values, arrays = measure(
+        activation, recovery, qt, visible_p, rate=rate, rr_s=main_rr, pr_ms=beats.pr_ms, late_right=late_right
+    )
+    derived = derived_findings(case, values, arrays, conducted=main == rhythm.CONDUCTED)
+    findings = _findings(case, beats, values, derived, seen, kind[(start >= 0) & (start <= duration_s)])
     return out, values, findings
 
 
@@ -165,7 +169,7 @@ def _size_up(activation, case, rng):
     elif has("CLBBB") or has("WPW"):
         factor = min(1.0, 0.95 / height)
     else:
-        factor = min(1.0, 0.95 / max(criterion, height))
+        factor = min(1.0, 0.95 / criterion, 0.86 / height)
     activation.waves.sources[:, :3] *= factor
     activation.waves.weights = activation.waves.weights * factor
     activation.excess_area = activation.excess_area * factor
@@ -212,10 +216,10 @@ def _spikes(body, rng, beats, out, hz, begin):
         add_beats(out, hz, waves, when - begin, np.ones(len(when)))
 
 
-def _findings(case, beats, features, arrays, seen, kinds):
+def _findings(case, beats, features, derived, seen, kinds):
     """The finished list: conditions shown, definitions met, rhythm named, normal if nothing is wrong."""
     codes = set(case.codes) | beats.codes
-    found = (codes - MEASURED) | derived_findings(case, features, arrays)
+    found = (codes - MEASURED) | derived
     rate, rate_codes = features["rate_bpm"], {"SBRAD", "STACH", "SARRH"}
     found -= rate_codes
     sinus = case.rhythm in ("SINUS", "1AVB") or case.rhythm in rate_codes

@@ -36,18 +36,18 @@ def sample_case(person, codes: set[str], rng) -> Case:
     case.resp_tilt = 0.03 + 0.07 * u[2]
 
     # Direction and size
-    case.axis_deg = float(np.clip(38 - 26 * old - 9 * (habitus - 0.3) + 26 * z[6], -28, 88))
+    case.axis_deg = float(np.clip(38 - 26 * old - 9 * (habitus - 0.3) + 26 * z[6], -26, 80))
     case.rotation_deg = float(np.clip(12 * z[7] - 3 * old, -26, 24))
     case.voltage = float(1.08 * np.exp(0.10 * (not female) - 0.10 * old - 0.07 * habitus + 0.16 * z[8]))
-    size = (0.42 if female else 0.51) * np.exp(-0.15 * old + 0.27 * z[9]) * case.voltage**0.4
-    t = np.array([[0, 0, 0.80, 0.30, 0.30 if female else 0.45]])
-    t[0, 4] += 0.20 * z[10] - 0.08 * old
+    size = (0.38 if female else 0.47) * np.exp(-0.15 * old + 0.25 * z[9]) * case.voltage**0.4
+    t = np.array([[0, 0, 0.86, 0.37, 0.31 if female else 0.43]])
+    t[0, 4] += 0.22 * z[10] - 0.08 * old
     turn(t, 0.3 * (case.axis_deg - 30) + 12 * z[11])
     case.t_vector = size * t[0, 2:5] / np.linalg.norm(t[0, 2:5])
     if not codes and age < 35 and u[3] < 0.15:  # juvenile T, inverted in V1-V3
         case.t_vector[2] -= 0.14
     # The healthy ST: a little of the T vector, more so in young men, and a little of anything
-    case.st_vector = np.array([-0.01, 0.0, 0.02 + 0.03 * u[4] + 0.04 * (not female and age < 60) * u[5]])
+    case.st_vector = np.array([0.0, 0.0, 0.01 + 0.03 * u[4] + 0.04 * (not female and age < 60) * u[5]])
     case.st_vector = case.st_vector + 0.010 * rng.standard_normal(3)
     case.u_mv = 0.02 * u[6] * (case.rate < 72)
 
@@ -135,7 +135,7 @@ def _set_muscle(case, codes, rng):
             case.stage = str(rng.choice(["acute", "recent", "old"], p=[0.22, 0.33, 0.45]))
             if "ANEUR" in codes:
                 case.stage = "aneurysm"
-            low, high = {"acute": (0.2, 0.9), "recent": (0.6, 1.3), "old": (0.7, 1.5), "aneurysm": (0.9, 1.5)}[
+            low, high = {"acute": (0.2, 0.9), "recent": (0.5, 1.2), "old": (0.5, 1.3), "aneurysm": (0.9, 1.5)}[
                 case.stage
             ]
             case.scar = float(rng.uniform(low, high))
@@ -196,7 +196,7 @@ def _set_recovery(case, codes, rng):
         place = str(rng.choice(["AS", "A", "AL", "I", "IL"]))
         case.injury.append((place, some(0.13, 0.28), u(0.0, 0.12), u(1.0, 1.4)))
     if "EREPOL" in codes:
-        case.early_mv = float(u(0.15, 0.32))
+        case.early_mv = float(u(0.12, 0.25))
         case.t_vector = case.t_vector * u(1.2, 1.6)
     if "EL" in codes:
         case.electrolyte = str(rng.choice(["potassium low", "potassium high", "calcium low"], p=[0.5, 0.3, 0.2]))

@@ -82,11 +82,13 @@ def _noise(rng, low, high, frequency, total, hz, level, mains_hz):
     # Amplitude densities, in mV for one electrode; a record has its own mood, an electrode its own skin.
     f = np.maximum(frequency, 0.04)
     df = frequency[1]
-    base = level * 0.034 * np.exp(0.7 * z[0] + 0.8 * (u[0] - 0.5) * 2)
-    base[3:] *= 1.7
+    base = level * 0.030 * np.exp(0.55 * z[0] + 0.7 * (u[0] - 0.5) * 2)
+    base[3:] *= 1.9
+    base = np.minimum(base, 0.16 * level)
     drift = base[:, None] * ((f / 0.25) ** -1.5 * np.exp(-((f / 1.3) ** 2)))
     pink = level * 0.0022 * np.exp(0.4 * z[1])[:, None] * (f**-0.55 * (f > 0.3))
     muscle = level * 0.0009 * np.exp(0.35 * z[2] + 0.8 * (u[1] - 0.5) * 2)
+    muscle[:3] *= 0.75
     tension = muscle[:, None] * (f**2 / (f**2 + 18.0**2) / (1 + (f / 90.0) ** 2)) + 0.00022
     quiet = np.sqrt(drift**2 + pink**2)
     scale = total / 2 * np.sqrt(df)

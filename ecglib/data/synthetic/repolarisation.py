@@ -10,6 +10,9 @@ from ecglib.data.synthetic.ventricles import TERRITORY, Activation
 from ecglib.data.synthetic.waves import Waves
 
 
+T_PLACE = (-1.5, -2.5, 0.0)  # where one dipole gives the mean T of all leads in adults
+
+
 def st_rows(j_vector, late_vector, t_peak, place=(0.0, 0.0, 0.0)):
     """Two bumps that make a segment: just after J and on the way to T. Rows (centre, left, right, source)."""
     mid = max(0.42 * t_peak, 60.0)
@@ -23,8 +26,8 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     """ST-T-U of a beat kind as waves after J, and the QT used (ms)."""
     has = case.codes.__contains__ if conducted else (lambda code: False)
     qrs = activation.duration_ms
-    right = rng.uniform(24, 34) * (qt_ms / 390) ** 0.7
-    left = right * rng.uniform(1.35, 1.8)
+    right = rng.uniform(27, 39) * (qt_ms / 390) ** 0.7
+    left = right * rng.uniform(1.3, 1.75)
     if has("EL") and case.electrolyte == "potassium high":
         right, left = right * 0.75, right * 0.8
     t_peak = max(qt_ms - qrs - 2.0 * right, 70.0)
@@ -40,7 +43,7 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
         gradient = gradient + case.strain * np.array([0.12, -0.10, -0.42])
         st = case.strain * np.array([0.02, -0.04, -0.07])
         rows += st_rows(st, 1.1 * st, t_peak, (-1.5, 0.0, 2.0))
-    rows += st_rows(case.st_vector, case.st_vector + 0.06 * case.t_vector, t_peak, (-1.0, 0.0, 1.0))
+    rows += st_rows(case.st_vector, 0.4 * case.st_vector + 0.13 * case.t_vector, t_peak, T_PLACE)
     if conducted:
         gradient, more = _primary(case, rng, gradient, t_peak)
         rows += more
@@ -49,13 +52,15 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     excess = activation.excess_area
     share = np.clip((qrs - 96) / 34, 0.0, 1.0) * rng.uniform(0.65, 0.95)
     secondary = -share * excess / (1.2533 * (left + right))
+    if conducted and has("CRBBB"):
+        secondary *= 1.4
     secondary *= min(1.0, 1.1 / (np.linalg.norm(secondary) + 1e-9))
     gradient = gradient * (1 - 0.25 * share) + secondary
-    rows += st_rows(0.22 * secondary, 0.42 * secondary, t_peak)
+    rows += st_rows(0.17 * secondary, 0.34 * secondary, t_peak)
 
     early = gradient * rng.uniform(0.12, 0.28) + 0.1 * np.linalg.norm(gradient) * rng.standard_normal(3) * 0.3
-    rows.append([t_peak - 1.25 * left, 0.7 * left, 0.8 * left, *early, -0.3, 0, -0.8])
-    rows.append([t_peak, left, right, *gradient, -0.3, 0, -0.8])
+    rows.append([t_peak - 1.25 * left, 0.7 * left, 0.8 * left, *early, *T_PLACE])
+    rows.append([t_peak, left, right, *gradient, *T_PLACE])
     if case.u_mv > 0:
         unit = case.t_vector / (np.linalg.norm(case.t_vector) + 1e-9)
         rows.append([t_peak + 2.0 * right + rng.uniform(55, 75), 28, 34, *(case.u_mv * unit), 0, 0, 0])
@@ -88,7 +93,7 @@ def _primary(case, rng, gradient, t_peak):
         elif case.electrolyte == "potassium high":
             gradient = gradient * rng.uniform(1.9, 2.8)
     if case.early_mv > 0:  # concave elevation with a notch at J
-        st = np.array([0.45, 0.55, 0.70]) * case.early_mv
+        st = np.array([0.50, 0.55, 0.45]) * case.early_mv
         rows += st_rows(st, 1.25 * st, t_peak, (1.0, 0.5, 1.5))
         if rng.random() < 0.6:
             rows.append([4.0, 5.0, 6.0, *(0.9 * st * [1.2, 1.2, 0.3]), 1.0, 0.5, 0.0])

@@ -13,11 +13,11 @@ from ecglib.data.synthetic.waves import Waves
 
 _NORMAL = np.array(
     [
-        [14, 4.5, -0.07, 0.02, 0.11, -1.0, 0.0, 1.5],
-        [26, 5.5, 0.22, 0.14, 0.26, 1.0, 1.0, 2.0],
+        [14, 4.5, -0.055, 0.01, 0.11, -1.0, 0.0, 1.5],
+        [26, 5.5, 0.24, 0.12, 0.34, 0.8, 1.0, 1.8],
         [38, 5.8, 1.00, 0.52, -0.26, 2.0, 0.5, 0.0],
-        [49, 6.2, 0.28, 0.02, -0.98, 1.0, -0.5, -0.5],
-        [63, 6.0, -0.22, -0.05, -0.30, 0.0, -1.5, -1.0],
+        [49, 6.2, 0.28, 0.02, -1.05, 1.0, -0.5, -0.5],
+        [63, 6.0, -0.17, -0.01, -0.26, 0.0, -1.5, -1.0],
     ]
 )
 _LEFT_BUNDLE_BLOCK = np.array(
@@ -46,7 +46,7 @@ _POSTERIOR_FASCICLE_BLOCK = np.array(
         [76, 7.0, -0.22, 0.05, -0.25, 0.0, -1.0, -1.0],
     ]
 )
-FAINT_MS = 6.0
+FAINT_MS = 8.0
 # Territory: direction from the heart's middle towards the scar, and the scar's place (cm).
 TERRITORY = {
     "AS": ((-0.10, 0.0, 1.0), (-0.5, 0.0, 2.5)),
@@ -166,24 +166,24 @@ def conducted(case, body, rng) -> Activation:
         rows[2:, 4] -= 0.12 * case.hypertrophy
         rows[:, :2] *= 1.08
     if has("RVH"):
-        strength = rng.uniform(0.9, 1.5)
+        strength = rng.uniform(0.6, 1.1)
         rows[2:4, 2:5] *= 0.55
         extra = [
-            [42, 9.0, -0.35 * strength, 0.30, 0.75 * strength, -2.0, 0.5, 2.5],
-            [60, 10.0, -0.75 * strength, 0.25, 0.20 * strength, -2.0, -0.5, 1.0],
+            [42, 8.0, -0.35 * strength, 0.30, 0.75 * strength, -1.0, 0.5, 1.2],
+            [58, 8.0, -0.75 * strength, 0.25, 0.10 * strength, -1.0, -0.5, 0.5],
         ]
         rows = np.vstack([rows, extra])
     target = case.qrs_ms
     if has("CRBBB") or has("IRBBB"):
         full = has("CRBBB")
-        end = target * (0.78 if full else 0.80)
-        size = rng.uniform(0.42, 0.90) if full else rng.uniform(0.20, 0.42)
-        width = rng.uniform(13, 18) if full else rng.uniform(7.5, 10)
+        end = target * (0.84 if full else 0.82)
+        size = rng.uniform(0.34, 0.72) if full else rng.uniform(0.20, 0.42)
+        width = rng.uniform(13, 17) if full else rng.uniform(6.5, 9)
         direction = np.array([-0.72, rng.normal(-0.05, 0.2), 0.72]) * size
-        late = [[end, width, *direction, -2.0, -0.3, 2.3]]
+        late = [[end, width, *direction, -1.5, -0.3, 1.5]]
         if full:
             rows[3, 2:5] *= 0.75
-            late.append([end - 20, width * 0.8, *(0.35 * direction), -1.0, 0, 1.5])
+            late.append([end - 26, 0.85 * width, *(rng.uniform(0.5, 0.9) * direction), -1.0, 0, 1.0])
         rows = np.vstack([rows, late])
     if has("IVCD"):
         rows[:, 1] *= 1.15
@@ -202,8 +202,11 @@ def conducted(case, body, rng) -> Activation:
         }
         way = np.array(list(pathways.values())[int(rng.integers(4))])
         size = rng.uniform(0.35, 0.75) * max(case.voltage, 0.8)
-        lead_ms = rng.uniform(26, 38)
-        delta = [[0, 12, *(0.55 * way * size), 0, 0, 0], [18, 13, *(way * size), 0.5, 0, 0]]
+        lead_ms = rng.uniform(20, 30)
+        delta = [[4, 12, *(0.45 * way * size), 0, 0, 0], [21, 13, *(0.9 * way * size), 0.5, 0, 0]]
+        delta.append([40, 13, *(1.3 * way * size), 0.5, 0, 0])
+        rows[:2, 2:5] *= 0.4
+        rows[:, 2:5] *= 0.8
         rows[:, 0] += lead_ms
         rows = np.vstack([delta, rows])
     skew = np.exp(0.10 * rng.standard_normal(len(rows)))
@@ -220,7 +223,7 @@ def _scar(case, rng, rows):
     n = min(len(rows), 5)
     along = np.maximum(rows[:n, 2:5] @ towards, 0) * loss[:n] * min(depth, 1.0)
     rows[:n, 2:5] -= along[:, None] * towards
-    away = -towards * depth * rng.uniform(0.25, 0.58)
+    away = -towards * depth * (rng.uniform(0.25, 0.58) if not posterior else rng.uniform(0.45, 0.8))
     centre, width = (46, 9) if posterior else (rng.uniform(18, 24), rng.uniform(6.5, 9.0))
     return np.vstack([rows, [centre, width, *away, *place]])
 
@@ -237,7 +240,7 @@ def ventricular(body, rng, voltage, kind="V") -> Activation:
         )
         main = exits[int(rng.integers(5))] + 0.3 * rng.standard_normal(3)
         duration = rng.uniform(125, 175)
-    main *= rng.uniform(1.0, 1.9) * max(voltage, 0.7) / np.linalg.norm(main)
+    main *= rng.uniform(0.8, 1.5) * max(voltage, 0.7) / np.linalg.norm(main)
     side = 0.45 * np.linalg.norm(main) * rng.standard_normal((3, 3)) / 1.7
     rows = np.empty((4, 8))
     rows[:, 0] = [26, 55, 82, 108]
