@@ -154,7 +154,7 @@ def _pulse(ax: Axes, baseline: float) -> None:
 
 def _lift(lead: str, x: np.ndarray, y: np.ndarray) -> float:
     """Height of a strip's label above its baseline: clear of what the trace does under it, if that is not too high."""
-    under = y[x <= x[0] + 2.5 + 2.6 * len(lead)]
+    under = y[x <= x[0] + 3.0 + 3.0 * len(lead)]
     return float(np.clip(under.max(initial=0.0) + 1.8, 4.5, 20.0))
 
 
