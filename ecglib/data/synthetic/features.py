@@ -15,7 +15,9 @@ _NEIGHBOURS = ((1, 5), (2, 5), (0, 4), (0, 11), (10, 11), (9, 10), (8, 9), (7, 8
 MEASURED = frozenset("LAXIS RAXIS VCLVH HVOLT LVOLT CCR CR QWAVE STD STE INVT LOWT LNGQT UWAVE".split())
 
 
-def measure(activation, recovery, qt_ms, p_waves, *, rate, rr_s, pr_ms, late_right=False) -> tuple[dict[str, float], dict]:
+def measure(
+    activation, recovery, qt_ms, p_waves, *, rate, rr_s, pr_ms, late_right=False
+) -> tuple[dict[str, float], dict]:
     """Features by name (mV, ms, 1/min, degrees) and the arrays they came from, lead by lead.
 
     rr_s: the cycle of the main beat, by which QT is corrected (Bazett at 60-100/min, else Fridericia).
@@ -88,9 +90,9 @@ def derived_findings(case, features, arrays, conducted=True) -> set[str]:
         if height[:6].max() < 0.5 and height[6:].max() < 1.15:
             found.add("LVOLT")
         if not codes & {"LVOLT", "RVH", "LPFB", "IRBBB"}:
-            if r[7] > 1.3 * s[7] and r[7] > 0.35:
+            if r[7] > 1.05 * s[7] and r[7] > 0.35:  # transition at or before V2
                 found.add("CCR")
-            elif r[9] < 0.8 * s[9] and r[10] < 1.15 * s[10]:
+            elif r[9] < 0.8 * s[9] and r[8] < 0.5 * s[8] and r[10] < 1.6 * s[10]:  # transition beyond V4
                 found.add("CR")
         # Pathological Q: at least 30 ms and a quarter of R, or nothing but a negative deflection
         deep = (q > 0.25 * r) & (arrays["q_ms"] >= 28) & (q > 0.10)
@@ -98,7 +100,9 @@ def derived_findings(case, features, arrays, conducted=True) -> set[str]:
         deep[2] = deep[5] and q[2] > 0.1
         if axis > 70 and not codes & {"LMI", "ALMI", "QWAVE"}:
             deep[_AVL] = False  # a vertical heart turns its back on aVL
-        if "RVH" in codes:
+        if "LAFB" in codes:
+            deep[_AVL] = False
+        if codes & {"RVH", "ILBBB"}:
             pass
         elif _twice(deep) or (q[7] > 0.15 and q[6] > 0.15 and arrays["q_ms"][7] >= 28 and r[7] < 0.1):
             found.add("QWAVE")

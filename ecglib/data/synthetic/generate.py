@@ -165,7 +165,7 @@ def _size_up(activation, case, rng):
     elif has("HVOLT"):
         factor = rng.uniform(1.05, 1.3) / height
     elif has("LVOLT"):
-        factor = rng.uniform(0.6, 0.95) / max((r[:6] + s[:6]).max() / 0.5, (r[6:] + s[6:]).max() / 1.15)
+        factor = rng.uniform(0.55, 0.88) / max((r[:6] + s[:6]).max() / 0.5, (r[6:] + s[6:]).max() / 1.15)
     elif has("CLBBB") or has("WPW"):
         factor = min(1.0, 0.95 / height)
     else:

@@ -113,9 +113,9 @@ def _set_conduction(case, codes, rng):
     elif "RVH" in codes:
         case.axis_deg = float(rng.uniform(75, 110))
     if "CCR" in codes:
-        case.rotation_deg = float(rng.uniform(32, 50))
+        case.rotation_deg = float(rng.uniform(48, 68))
     elif "CR" in codes:
-        case.rotation_deg = float(rng.uniform(-50, -32))
+        case.rotation_deg = float(rng.uniform(-68, -48))
 
 
 def _set_muscle(case, codes, rng):
@@ -138,7 +138,7 @@ def _set_muscle(case, codes, rng):
             low, high = {"acute": (0.2, 0.9), "recent": (0.5, 1.2), "old": (0.5, 1.3), "aneurysm": (0.9, 1.5)}[
                 case.stage
             ]
-            case.scar = float(rng.uniform(low, high))
+            case.scar = float(rng.uniform(low, high)) + 0.3 * (territory == "P")
     if "QWAVE" in codes:
         case.infarct = str(rng.choice(["I", "L", "AS", "IL"]))
         case.scar = float(rng.uniform(0.6, 1.1))

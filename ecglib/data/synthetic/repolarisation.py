@@ -9,7 +9,6 @@ import numpy as np
 from ecglib.data.synthetic.ventricles import TERRITORY, Activation
 from ecglib.data.synthetic.waves import Waves
 
-
 T_PLACE = (-1.5, -2.5, 0.0)  # where one dipole gives the mean T of all leads in adults
 
 
@@ -43,7 +42,7 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
         gradient = gradient + case.strain * np.array([0.12, -0.10, -0.42])
         st = case.strain * np.array([0.02, -0.04, -0.07])
         rows += st_rows(st, 1.1 * st, t_peak, (-1.5, 0.0, 2.0))
-    rows += st_rows(case.st_vector, 0.4 * case.st_vector + 0.13 * case.t_vector, t_peak, T_PLACE)
+    rows += st_rows(case.st_vector, 0.4 * case.st_vector + 0.13 * case.t_scale * case.t_vector, t_peak, T_PLACE)
     if conducted:
         gradient, more = _primary(case, rng, gradient, t_peak)
         rows += more

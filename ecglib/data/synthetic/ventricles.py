@@ -47,6 +47,7 @@ _POSTERIOR_FASCICLE_BLOCK = np.array(
     ]
 )
 FAINT_MS = 8.0
+_TURNED = frozenset("CRBBB CLBBB LAFB LPFB LAXIS RAXIS RVH WPW IVCD".split())
 # Territory: direction from the heart's middle towards the scar, and the scar's place (cm).
 TERRITORY = {
     "AS": ((-0.10, 0.0, 1.0), (-0.5, 0.0, 2.5)),
@@ -158,7 +159,8 @@ def conducted(case, body, rng) -> Activation:
         error = case.axis_deg - frontal_axis(rows, limb)
         turn(rows, (error + 180) % 360 - 180)
     if not (has("LAFB") or has("LPFB") or left_block):
-        turn(rows[:1], 0.5 * (40 - case.axis_deg))  # the septum turns less than the free wall
+        # The septum turns less than the free wall, and in a far turn so does the apex.
+        turn(rows[: 2 if abs(case.axis_deg - 40) > 60 else 1], 0.5 * (40 - case.axis_deg))
     turn(rows, case.rotation_deg, (2, 4))  # about the long axis: moves the chest transition
 
     if has("LVH"):
@@ -192,6 +194,9 @@ def conducted(case, body, rng) -> Activation:
         rows = _scar(case, rng, rows)
     rows = np.vstack([rows, _slurs(rng, 2, 75, 0.045 if not has("ABQRS") else 0.2)])
     rows[:, 2:5] *= case.voltage
+    if not case.infarct and not case.codes & _TURNED:
+        axis = frontal_axis(rows, limb)
+        turn(rows, np.clip(axis, -27, 87) - axis)
 
     if has("WPW"):
         pathways = {
