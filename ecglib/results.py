@@ -19,6 +19,8 @@ METRIC_KEYS = ("method", "dataset", "data_kind", "setting", "metric", "value", "
 RUN_KEYS = ("run_id", "notebook", "status", "profile", "seed", "commit", "dirty", "wall_s", "created")
 _NEAREST = {"paper": 0, "subset": 1, "simulated": 2}
 _PROFILES = {"paper": 0, "gpu": 1, "demo": 2}
+# Papers that print "zero-shot" alone used clinical descriptions (CKEPE) as prompts; ours are of that kind, not theirs.
+_PRINTED_SETTING = {"zero-shot, clinical prompts": "zero-shot"}
 _CONFIGURATION = {"learning_rate", "batch_size", "epochs", "warmup_steps", "n_gpus", "n_classes"}
 
 
@@ -171,7 +173,8 @@ def compare(reported: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     newest = latest(with_averages(runs))
     runs_by_key: dict[tuple, list[dict]] = {}
     for row in newest.to_dict("records"):
-        key = (method_key(row["method"]), row["dataset"], row["setting"], row["metric"])
+        setting = _PRINTED_SETTING.get(row["setting"], row["setting"])
+        key = (method_key(row["method"]), row["dataset"], setting, row["metric"])
         runs_by_key.setdefault(key, []).append(row)
     evaluators = newest.sort_values("created").groupby("metric").evaluator_version.last()
     last = runs.sort_values(["created", "run_id"]).drop_duplicates("notebook", keep="last")
