@@ -168,16 +168,6 @@ def random_encoder_rows(data_kind: str, per_network: Sequence[Sequence[ZeroShot]
     return rows
 
 
-def average_rows(metrics: Sequence[dict]) -> list[dict]:
-    """Mean over the tasks of each method and setting, as the papers print it; no interval, since records are shared."""
-    table = pd.DataFrame(metrics)
-    rows = []
-    for (_, _), group in table.groupby(["method", "setting"], sort=False):
-        mean = {"dataset": "average", "value": group["value"].mean(), "ci_low": None, "ci_high": None}
-        rows.append(group.iloc[0].to_dict() | mean | {"n": int(group["n"].sum())})
-    return rows
-
-
 def save_predictions(path, results: Sequence[ZeroShot]):
     """Every score and label in long form, as parquet, so that each metric can be computed again. Returns ``path``."""
     frames = []

@@ -17,6 +17,7 @@ VERDICTS = ("agrees", "above", "below", "not comparable", "failed", "not run")
 METRIC_KEYS = ("method", "dataset", "data_kind", "setting", "metric", "value", "ci_low", "ci_high", "n",
                "evaluator_version")  # fmt: skip
 RUN_KEYS = ("run_id", "notebook", "status", "profile", "seed", "commit", "dirty", "wall_s", "created")
+_TIDY = [*METRIC_KEYS, *RUN_KEYS, "leads", "furthest_data", "file"]
 _NEAREST = {"paper": 0, "subset": 1, "simulated": 2}
 _PROFILES = {"paper": 0, "gpu": 1, "demo": 2}
 # Papers that print "zero-shot" alone used clinical descriptions (CKEPE) as prompts; ours are of that kind, not theirs.
@@ -104,14 +105,23 @@ def read_runs(results_dir: str | Path = "results", status: str | None = None) ->
     for path in sorted((folder / "runs").glob("*/*.json")):
         record = read_record(path)
         if status in (None, record["status"]):
-            kinds = [d["kind"] for d in record["data"].values()]
-            run = {k: record[k] for k in RUN_KEYS} | {
-                "leads": record["parameters"].get("leads", "all"),
-                "furthest_data": max(kinds, key=_NEAREST.get) if kinds else None,
-                "file": path.relative_to(folder).as_posix(),
-            }
-            rows += [m | run for m in record["metrics"]] or [run]
-    return pd.DataFrame(rows, columns=[*METRIC_KEYS, *RUN_KEYS, "leads", "furthest_data", "file"])
+            rows += _tidy(record, path.relative_to(folder).as_posix())
+    return pd.DataFrame(rows, columns=_TIDY)
+
+
+def as_runs(record: dict) -> pd.DataFrame:
+    """One record, written or about to be, in the form of `read_runs`: a chapter compares its own numbers with it."""
+    return pd.DataFrame(_tidy(record, ""), columns=_TIDY)
+
+
+def _tidy(record: dict, file: str) -> list[dict]:
+    kinds = [d["kind"] for d in record["data"].values()]
+    run = {k: record[k] for k in RUN_KEYS} | {
+        "leads": record["parameters"].get("leads", "all"),
+        "furthest_data": max(kinds, key=_NEAREST.get) if kinds else None,
+        "file": file,
+    }
+    return [m | run for m in record["metrics"]] or [run]
 
 
 def latest(runs: pd.DataFrame) -> pd.DataFrame:

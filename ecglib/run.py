@@ -110,16 +110,12 @@ class Run:
         from ecglib.results import write_record
 
         settings = plain(training) or {}
-        record = self._base() | {
-            "status": "ok",
-            "error": None,
+        record = self._finished(metrics, data) | {
             "config": scrub_value({"model": plain(model), "training": plain(training)}),
-            "data": plain(data) or {},
             "effective_batch": settings.get("effective_batch"),
             "steps": settings.get("steps"),
             "checkpoint_choice": checkpoint_choice,
             "machine": machine.describe(str(settings.get("precision") or "float32")),
-            "metrics": [_metric(m) for m in metrics],
             "predictions": None if predictions is None else self._relative(predictions),
             "notes": scrub_text(notes),
         }
@@ -127,6 +123,18 @@ class Run:
         self.recorded = True
         print(f"run record: runs/{self.stem}/{path.name}")
         return path
+
+    def as_runs(
+        self, metrics: Iterable[Mapping[str, Any]], data: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> "pd.DataFrame":
+        """These metrics as `ecglib.results.compare` takes them, before the run is recorded."""
+        from ecglib.results import as_runs
+
+        return as_runs(self._finished(metrics, data))
+
+    def _finished(self, metrics, data) -> dict[str, Any]:
+        done = {"status": "ok", "error": None, "data": plain(data) or {}, "metrics": [_metric(m) for m in metrics]}
+        return self._base() | done
 
     def record_failure(self, error: BaseException) -> Path | None:
         """Write a record of status ``failed`` with the scrubbed error, once, unless the run is recorded already."""

@@ -8,7 +8,7 @@ import torch
 from ecglib.losses import info_nce
 from ecglib.papers import deri
 
-REPORTS = ["sinus rhythm", "atrial fibrillation", "left bundle branch block", "old inferior infarct", "normal", "pacing"]
+REPORTS = ["sinus rhythm", "atrial fibrillation", "left bundle branch block", "inferior infarct", "normal", "pacing"]
 
 
 def small(**changes):
