@@ -230,6 +230,11 @@ class TextEncoder(nn.Module):
             tokens = self.upper(inputs_embeds=tokens, attention_mask=mask.long()).last_hidden_state
         return tokens, mask
 
+    def groups(self, texts: Sequence[str], size: int = 32) -> list[list[int]]:
+        """Positions of ``texts`` in groups of like length, so that each is padded to little more than it needs."""
+        by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        return [by_length[start : start + size] for start in range(0, len(texts), size)]
+
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """One vector per text, as the model's card says: (B, L, D), (B, L) -> (B, D)."""
         return states[:, 0] if self.pooling == "cls" else masked_mean(states, mask)

@@ -10,6 +10,7 @@ masked enhancement of the ECG tokens (RME).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -86,12 +87,17 @@ class DERI(nn.Module):
     def text_encodings(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """z_t (B, D_text), A_t (B, D), D_e(A_t) (B, D); each distinct text is encoded once."""
         distinct = list(dict.fromkeys(texts))
-        row_of = {text: row for row, text in enumerate(distinct)}
-        rows = [row_of[text] for text in texts]
-        states, mask = self.text_encoder(distinct)
-        aligned = self.project_t(states)  # (B', L, D)
-        pool = self.text_encoder.pool
-        return pool(states, mask)[rows], pool(aligned, mask)[rows], self.decode_e(aligned, mask)[rows]
+        groups = self.text_encoder.groups(distinct)
+        place = {distinct[i]: row for row, i in enumerate(i for group in groups for i in group)}
+        encoded = []
+        for group in groups:
+            states, mask = self.text_encoder([distinct[i] for i in group])
+            aligned = self.project_t(states)  # (B', L, D)
+            pool = self.text_encoder.pool
+            encoded.append((pool(states, mask), pool(aligned, mask), self.decode_e(aligned, mask)))
+        rows = [place[text] for text in texts]
+        z_t, a_t, d_e = (torch.cat(parts)[rows] for parts in zip(*encoded, strict=True))
+        return z_t, a_t, d_e
 
     def enhanced_views(self, z_e: Tensor) -> tuple[Tensor, Tensor]:
         """Two views of the ECG tokens for the RME term, equation 8 and table 5: (B, L, D) -> two of (B, D)."""
