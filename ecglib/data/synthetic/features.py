@@ -21,20 +21,21 @@ def measure(
     """Features by name (mV, ms, 1/min, degrees) and the arrays they came from, lead by lead.
 
     rr_s: the cycle of the main beat, by which QT is corrected (Bazett at 60-100/min, else Fridericia).
-    r_amp: highest point of QRS; s_amp: depth of its lowest point after R, as a positive number; q: depth
-    before R; st: 60 ms after J; t_amp: signed extreme of T. Intervals: onset to offset.
+    r_amp: highest point of QRS; s_amp: depth of its lowest point after R (or of QS), as a positive number;
+    q: depth before R; st: 60 ms after J; t_amp: signed extreme of T. Intervals: onset to offset.
     """
     qrs_ms = activation.duration_ms
     t = _GRID_MS[_GRID_MS < qt_ms + 40]
     n_qrs = int(np.searchsorted(t, qrs_ms + 2))
     after = leads_from_electrodes(recovery.sample(t - qrs_ms))
-    qrs = leads_from_electrodes(activation.waves.sample(t[:n_qrs])) + after[:, :n_qrs]
+    qrs = leads_from_electrodes(activation.waves.sample(t[:n_qrs]))
     peak = qrs.argmax(1)
     r = np.maximum(qrs.max(1), 0.0)
     column = np.arange(n_qrs)[None]
     s = np.maximum(-np.where(column > peak[:, None], qrs, np.inf).min(1), 0.0)
     first = np.where(r[:, None] > 0.03, column < peak[:, None], True)
     q = np.maximum(-np.where(first, qrs, np.inf).min(1), 0.0)
+    s = np.where(r < 0.06, np.maximum(s, q), s)  # QS
     q_ms = 4.0 * ((qrs < -0.03) & first).sum(1)
     st = after[:, min(int((qrs_ms + 60) // 4), len(t) - 1)]
     j = after[:, min(int((qrs_ms + 12) // 4), len(t) - 1)]

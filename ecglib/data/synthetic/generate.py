@@ -211,7 +211,7 @@ def _spikes(body, rng, beats, out, hz, begin):
     for chamber in ("A", "V"):
         when = np.array([s for s, c in beats.spikes if c == chamber])
         vector = np.array([0.3, 0.8, 0.3] if chamber == "A" else [0.6, 0.7, -0.3]) + 0.4 * rng.standard_normal(3)
-        size = (0.5 if bipolar else 2.6) * np.exp(0.4 * rng.standard_normal()) * 2.0 / max(width, 2.0)
+        size = (0.8 if bipolar else 3.2) * np.exp(0.4 * rng.standard_normal()) * 2.0 / max(width, 2.0)
         waves = Waves(np.array([[0.0, width, width]]), np.array([[*(vector * size), 0, 0, 0]])).see(body)
         add_beats(out, hz, waves, when - begin, np.ones(len(when)))
 
