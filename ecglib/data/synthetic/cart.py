@@ -18,11 +18,11 @@ from ecglib.data.synthetic.wording import (
 )
 
 # Probabilities per report, chosen for variety that still repeats (tests hold the balance).
-P_MIXED_DIALECT = 0.12
-P_TERSE = 0.10
-P_CONCEPT = 0.12
-P_DESCRIBE = 0.10
-P_MEASURE = 0.03
+P_MIXED_DIALECT = 0.06
+P_TERSE = 0.15
+P_CONCEPT = 0.15
+P_DESCRIBE = 0.06
+P_MEASURE = 0.02
 MIN_RAPID_BPM, MAX_SLOW_BPM = 100.0, 60.0
 
 
@@ -54,7 +54,7 @@ class Cart:
             kind = site_kind(entry["slot"], site, self.present, self.features)
             return self.pick(self.book["site_templates"][kind]).format(s=site, S=site.capitalize())
         text = self.pick(entry["phrases"])
-        if "territory" in entry and (self.dialect % 2 == 0):
+        if "territory" in entry and self.dialect in self.book["territory_dialects"]:
             where = territory(self.features, entry["territory"])
             text += f" in {where} leads" if where else ""
         return text
@@ -118,14 +118,13 @@ class Cart:
         return [Statement((code,), self.pick(self.book["concepts"][slots[code]]))]
 
     def description(self, codes: list[str]) -> list[Statement]:
-        """The waveform behind one finding, when the features do not speak against it."""
+        """The waveform behind one finding: part of its definition, or borne out by features and other findings."""
         options = []
         for code in codes:
             for item in self.book["findings"][code].get("describe", ()):
-                if isinstance(item, str):
-                    options.append(Statement((code,), item))
-                elif meets(item["needs"], self.features):
-                    options.append(Statement((code,), item["text"]))
+                entry = {"text": item} if isinstance(item, str) else item
+                if set(entry.get("with", ())) <= set(self.present) and meets(entry.get("needs", {}), self.features):
+                    options.append(Statement((code,), entry["text"]))
         if not options:
             return []
         chosen = self.draw.of(options)
@@ -160,11 +159,7 @@ class Cart:
         self.present, codes = codes, omit(drop_implied(drop_covered(codes), self.draw), self.draw)
         body = self.statements(codes)
         if self.draw() < P_TERSE:
-            apart = [s for s in body if not self._is_rhythm(s)] or body
-            if "NORM" in codes and len(apart) == len(body):
-                return self.summary(codes)
-            first = int(self.draw() * len(apart))
-            return apart[first : first + 2]
+            return self.terse(body, codes)
         out = list(body)
         if self.draw() < P_DESCRIBE:
             out += self.description([c for c in codes if c != "SR" or len(codes) == 1])
@@ -178,5 +173,16 @@ class Cart:
             out = [Statement((), self.book["banners"][missing[0]]), *out]
         return out + self.summary(self.present)
 
-    def _is_rhythm(self, statement: Statement) -> bool:
-        return bool(statement.codes) and self.book["findings"][statement.codes[0]]["slot"] == "rhythm"
+    def terse(self, body: list[Statement], codes: list[str]) -> list[Statement]:
+        """One statement, alone or with the next one, its waveform or its group: how single findings get known."""
+        apart = [s for s in body if s.codes != ("SR",)]
+        if not apart:
+            return self.summary(codes) or body
+        first = int(self.draw() * len(apart))
+        chosen, how = apart[first], self.draw()
+        if how < 0.5:
+            return [chosen]
+        if how < 0.6:
+            return apart[first : first + 2]
+        spoken = [c for c in chosen.codes if c != "SR"]
+        return [chosen, *(self.description(spoken) if how < 0.8 else self.concept(spoken))]

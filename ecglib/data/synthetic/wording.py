@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 STYLES = ("mimic", "ptb-xl", "cpsc", "csn")
-P_OMIT_NONSPECIFIC, P_OMIT_OTHER, P_OMIT_OFTEN, P_OMIT_SOMETIMES = 0.12, 0.02, 0.8, 0.4
+P_OMIT_NONSPECIFIC, P_OMIT_OTHER, P_OMIT_OFTEN, P_OMIT_SOMETIMES = 0.12, 0.02, 0.8, 0.35
 
 # ST and T limits (mV) beyond which a lead counts for a territory; V2-V3 are allowed more ST elevation.
 T_LOW_MV, ST_LOW_MV, ST_HIGH_MV, ST_HIGH_CHEST_MV = -0.1, -0.05, 0.1, 0.2
