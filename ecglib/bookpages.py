@@ -1,0 +1,198 @@
+"""The book's computed pages, as Markdown: nothing here is typed by hand, all of it follows from results/ and the cards.
+
+Each page is a function of :class:`Material`; ``ecglib.bookbuild`` writes them to ``book/generated/``.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ecglib import papers, results
+from ecglib.bookscores import BASELINES, provenance, scoreboard
+from ecglib.data.labels import TASKS
+from ecglib.knowledge import class_name
+from ecglib.markdown import DATA_KINDS, TASK_NAMES, chapter_link, escape, paper_name, run_link, symbols, table
+from ecglib.papers.card import Card, Deviation, read_record
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the pages are made of. ``chapters``: notebooks with a page; ``pictures``: their shared figure, if drawn."""
+
+    records: list[dict]  # newest first
+    runs: pd.DataFrame  # ecglib.results.read_runs
+    cards: dict[str, Card]
+    deviations: dict[str, tuple[Deviation, ...]]
+    chapters: tuple[str, ...]
+    pictures: dict[str, str]  # notebook -> path from the project's root
+
+
+def collect(root: Path, chapters: Sequence[str]) -> Material:
+    """Read all run records under ``root/results`` and the cards. ResultError names a record that is damaged."""
+    files = sorted((root / "results" / "runs").glob("*/*.json"))
+    records = sorted(map(results.read_record, files), key=lambda r: (r["created"], r["run_id"]), reverse=True)
+    read = read_cards()
+    pictures = {}
+    for notebook in chapters:
+        for kind in ("png", "svg"):  # the svg where both exist
+            path = f"results/{notebook}/reported_vs_reproduced.{kind}"
+            if (root / path).is_file():
+                pictures[notebook] = path
+    return Material(
+        records=records,
+        runs=results.read_runs(root / "results"),
+        cards={stem: card for stem, (card, _) in read.items()},
+        deviations={stem: deviations for stem, (_, deviations) in read.items()},
+        chapters=tuple(chapters),
+        pictures=pictures,
+    )
+
+
+def read_cards() -> dict[str, tuple[Card, tuple[Deviation, ...]]]:
+    """Card and deviations of every paper, without importing its model."""
+    return {stem: read_record(str(Path(papers.__file__).parent / f"{stem}.py")) for stem in papers.stems()}
+
+
+def pages(material: Material) -> dict[str, str]:
+    """File name -> Markdown of every page and fragment that goes to ``book/generated``."""
+    made = {
+        "scoreboard.md": scoreboard(material),
+        "finder.md": finder(material),
+        "deviations.md": deviations(material),
+        "provenance.md": provenance(material),
+        "_label_spaces.md": label_spaces(),
+        "_profiles.md": profiles(),
+        "_headline.md": headline(material),
+    }
+    return {name: re.sub(r"\n{3,}", "\n\n", text).strip() + "\n" for name, text in made.items()}
+
+
+# Where things are
+
+
+def finder_table(cards: Sequence[Card], chapters: Sequence[str] | None = None) -> str:
+    """The finder: what a newcomer looks for, one column per paper.
+
+    With ``chapters`` notebooks lead to the book's pages; without, as in README.md, files and notebooks are links.
+    """
+
+    def file(path: str) -> str:
+        return f"`{path}`" if chapters is not None else f"[`{path}`]({path})"
+
+    def notebook(stem: str) -> str:
+        return chapter_link(stem, chapters) if chapters is not None else f"[{stem}](notebooks/{stem}.ipynb)"
+
+    rows = {
+        "Method, configuration": [file(c.method) for c in cards],
+        "Loss": [file(c.loss) for c in cards],
+        "ECG encoder": [file(c.ecg_encoder) for c in cards],
+        "Text encoder": [file(c.text_encoder) for c in cards],
+        "Pre-training data": [escape(c.pretraining_data) for c in cards],
+        "Evaluations": [escape(", ".join(c.evaluations)) for c in cards],
+        "Notebooks": ["<br>".join(map(notebook, c.notebooks)) for c in cards],
+        "Exhibits run here": [", ".join(c.exhibits).replace("-", " ") for c in cards],
+    }
+    return table(["", *(paper_name(c.stem) for c in cards)], [[name, *cells] for name, cells in rows.items()])
+
+
+def finder(material: Material) -> str:
+    cards = list(material.cards.values())
+    adds = "\n".join(f"- **{paper_name(c.stem)}** {{cite:p}}`{c.citation}`. {escape(c.adds)}" for c in cards)
+    return "\n\n".join([
+        "# Where is it?",
+        "Each paper is one file that composes shared parts. This table is made from the cards beside those files "
+        "(`ecglib/papers/*.toml`); `*deri*` finds everything of DERI in a listing, and so for the others.",
+        finder_table(cards, material.chapters), "## What each paper adds", adds,
+    ])  # fmt: skip
+
+
+def deviations(material: Material) -> str:
+    """As printed, as released, as here: three cards side by side, one below the other on a phone."""
+    parts = [
+        "# Deviations",
+        "Where a paper is open, contradicts itself or differs from its released code, one reading had to be chosen. "
+        "Every such place is listed with what the paper prints, what the released code does and what is done here.",
+    ]
+    for stem, card in material.cards.items():
+        parts += [f"## {paper_name(stem)}", f"{escape(card.title)} {{cite:p}}`{card.citation}`."]
+        for entry in material.deviations[stem]:
+            said = {"As printed": entry.printed, "As released": entry.released, "Here": entry.here}
+            cards = "\n\n".join(
+                f":::{{grid-item-card}} {name}\n:class-card: {name.split()[-1].lower()}\n{symbols(escape(text))}\n:::"
+                for name, text in said.items()
+            )
+            switch = f"Argument that chooses another reading: `{entry.switch}`." if entry.switch else ""
+            parts += [f"### {escape(entry.where)}", f"::::{{grid}} 1 1 3 3\n:gutter: 2\n\n{cards}\n::::", switch]
+    return "\n\n".join(parts)
+
+
+# Fragments that hand-written pages include
+
+
+def label_spaces() -> str:
+    """The six tasks: sizes as DERI's table 8 prints them, and the classes with their plain names."""
+    printed = results.reported("deri").query("kind == 'count'")
+    size = {(r.dataset, r.metric): r.value for r in printed.itertuples()}
+    columns = ("n_train", "n_valid", "n_test")
+    rows = [
+        [TASK_NAMES[task], str(len(classes)), *(f"{int(size[task, column]):,}" for column in columns)]
+        for task, classes in TASKS.items()
+    ]
+    parts = [table(["Task", "Classes", "Training", "Validation", "Test"], rows, "lrrrr")]
+    for task, classes in TASKS.items():
+        named = table(["Class", "Meaning"], [[f"`{c}`", escape(class_name(task, c))] for c in classes])
+        parts.append(f"::::{{dropdown}} {TASK_NAMES[task]}: {len(classes)} classes\n{named}\n::::")
+    return "\n\n".join(parts)
+
+
+def profiles() -> str:
+    """What each profile means, one column each."""
+    from ecglib.profiles import PROFILES  # imports torch
+
+    rows = {
+        "machine": [p.machine for p in PROFILES.values()],
+        "pairs to train on, if simulated": [f"{p.n_pretrain:,}" for p in PROFILES.values()],
+        "passes over them": [str(p.schedule.epochs) for p in PROFILES.values()],
+        "pairs per step": [f"{p.schedule.batch_size:,}" for p in PROFILES.values()],
+        "sampling rate": [f"{p.sampling_rate_hz} Hz" for p in PROFILES.values()],
+        "network": ["reduced" if p.demo_size else "the paper's" for p in PROFILES.values()],
+        "text encoder": [{"minilm": "MiniLM", "medcpt": "MedCPT"}.get(p.text_encoder) for p in PROFILES.values()],
+        "records scored, if simulated": [
+            ", ".join(f"{name} {n:,}" for name, n in p.n_evaluate.items()) for p in PROFILES.values()
+        ],
+    }
+    return table(["", *(f"`{name}`" for name in PROFILES)], [[name, *cells] for name, cells in rows.items()])
+
+
+def headline(material: Material) -> str:
+    """Picture and newest mean scores for the first page; empty when nothing has been scored."""
+    parts = []
+    for notebook, path in material.pictures.items():
+        parts.append(
+            f"```{{figure}} /{path}\n:name: fig-headline-{notebook.replace('_', '-')}\n:width: 100%\n"
+            f"Reported (open) and reproduced (filled, with 95 % interval), from "
+            f"{chapter_link(notebook, material.chapters)}.\n```"
+        )
+    newest = results.latest(results.with_averages(material.runs))
+    rows = []
+    for stem, card in material.cards.items():
+        for (kind, profile, setting), block in newest[newest.notebook.isin(card.notebooks)].groupby(
+            ["data_kind", "profile", "setting"], sort=False
+        ):
+            shown = "average" if (block.dataset == "average").any() else next(iter(block.dataset), None)
+            cells = {r.method: r for r in block[(block.dataset == shown) & (block.metric == "macro_auc")].itertuples()}
+            if stem in cells:
+                values = [
+                    run_link(f"{cells[m].value:.1f}", cells[m].run_id) if m in cells else "–"
+                    for m in (stem, *BASELINES)
+                ]
+                scored = "mean of six tasks" if shown == "average" else TASK_NAMES[shown]
+                method = f"{paper_name(stem)}, {escape(setting)}"
+                rows.append([method, *values, f"{scored}, {DATA_KINDS[kind]}, profile {profile}"])
+    if rows:
+        header = ["Macro AUC, %", "method", "random encoder", "chance", "scored on"]
+        parts.append(table(header, rows, "lrrrl"))
+    return "\n\n".join(parts)

@@ -1,0 +1,193 @@
+"""The book's computed pages, made from a results folder of the test's own; the build itself is `make book`."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ecglib import bookbuild, bookpages, results
+from ecglib.data.labels import TASKS
+from ecglib.errors import ResultError
+from ecglib.markdown import escape, symbols, table
+
+ROOT = Path(__file__).resolve().parents[1]
+SIX = results.TASKS
+
+
+def metric(method: str, dataset: str, value: float, **changes) -> dict:
+    base = {"method": method, "dataset": dataset, "data_kind": "simulated", "setting": "zero-shot",
+            "metric": "macro_auc", "value": value, "ci_low": value - 1, "ci_high": value + 2, "n": 1234,
+            "evaluator_version": "1"}  # fmt: skip
+    return base | changes
+
+
+def record(notebook: str, minute: int, metrics: list[dict], **changes) -> dict:
+    trained = {"kind": "simulated", "role": "pretrain", "fingerprint": "feed0123", "counts": {"records": 4321}}
+    return {
+        "schema_version": 1, "run_id": f"20260102T03{minute:02d}00Z-00beef", "notebook": notebook, "status": "ok",
+        "error": None, "parameters": {"leads": "all"}, "config": {}, "profile": "demo", "data": {"pairs": trained},
+        "seed": 7, "effective_batch": 16, "steps": 10, "commit": "0123456789ab", "dirty": True,
+        "versions": {"python": "3.11.7"}, "checkpoint_choice": "last step",
+        "machine": {"cpu": "a cpu", "cores": 2, "memory_gb": 24.0, "device": "cpu", "precision": "float32"},
+        "wall_s": 150.0, "peak_memory_mb": 100.0, "metrics": metrics, "predictions": None, "notes": "",
+        "created": f"2026-01-02T03:{minute:02d}:00Z",
+    } | changes  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """A folder with this project's table of contents, a run per chapter, and chapters with an output each."""
+    (tmp_path / "_toc.yml").write_text((ROOT / "_toc.yml").read_text(encoding="utf-8"), encoding="utf-8")
+    scores = [metric("deri", task, 80 + i) for i, task in enumerate(SIX)]
+    scores += [metric("chance", task, 50.0) for task in SIX] + [metric("random-encoder", task, 52.0) for task in SIX]
+    runs = {"data": [], "deri_pretrain": [], "deri_zero_shot": scores}
+    for minute, stem in enumerate(bookbuild.chapters(tmp_path)):
+        results.write_record(record(stem, minute, runs.get(stem, [])), tmp_path / "results")
+        output = {"output_type": "stream", "name": "stdout", "text": "1\n"}
+        chapter(tmp_path, stem, [output])
+    return tmp_path
+
+
+def chapter(root: Path, stem: str, outputs: list[dict]) -> None:
+    page = root / "results" / stem / f"{stem}.ipynb"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(json.dumps({"cells": [{"cell_type": "code", "outputs": outputs}]}))
+
+
+def made(root: Path) -> dict[str, str]:
+    return bookpages.pages(bookpages.collect(root, bookbuild.chapters(root)))
+
+
+def test_scoreboard_puts_printed_and_run_side_by_side(project):
+    page = made(project)["scoreboard.md"]
+    row = next(line for line in page.splitlines() if line.startswith("| ● DERI"))
+    assert "{ref}`80.0 <run-20260102t030200z-00beef>`" in row
+    assert "79.0 to 82.0" in row
+    assert "{ref}`82.5 " in row  # the mean of the six
+    lines = [line for line in page.splitlines() if line.startswith("| ")]
+    first = next(i for i, line in enumerate(lines) if "○ DERI, figure 3" in line)
+    assert "78.73" in lines[first]
+    assert "quoted" in lines[first + 1]
+    order = [i for name in ("● DERI", "random encoder", "chance", "records scored") for i, line in enumerate(lines)
+             if line.startswith(f"| {name}")]  # fmt: skip
+    assert order == sorted(order)
+    assert "**not comparable**<br><small>simulated ECGs; profile demo</small>" in page
+    assert "4,321 records" in page
+
+
+def test_every_link_to_a_run_has_a_section(project):
+    pages = made(project)
+    for name, text in pages.items():
+        for label in re.findall(r"<(run-[^>]+)>`", text):
+            assert f"({label})=" in pages["provenance.md"], name
+
+
+def test_provenance_holds_every_run_and_says_what_is_not_good(project):
+    failed = record("deri_pretrain", 9, [], status="failed", error={"type": "OSError", "message": "disk | full"})
+    results.write_record(failed, project / "results")
+    page = made(project)["provenance.md"]
+    assert page.count("(run-") == len(bookbuild.chapters(project)) + 1
+    assert r"failed: OSError, disk \| full" in page
+    assert "`0123456789ab`, with uncommitted changes" in page
+    assert "2.5 min" in page
+    printed = len(results.reported("deri").query("kind == 'score'"))
+    assert f"| **all** | {printed} |" in page
+
+
+def test_pages_without_a_single_run(tmp_path):
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/index\n")
+    pages = made(tmp_path)
+    assert "No run has scored this method yet" in pages["scoreboard.md"]
+    assert pages["_headline.md"] == "\n"
+
+
+def test_headline_shows_the_figure_that_is_there(project):
+    assert "{figure}" not in made(project)["_headline.md"]
+    (project / "results/deri_zero_shot/reported_vs_reproduced.svg").write_text("<svg/>")
+    page = made(project)["_headline.md"]
+    assert "{figure} /results/deri_zero_shot/reported_vs_reproduced.svg" in page
+    assert "{ref}`82.5 " in page
+
+
+def test_deviations_and_label_spaces_are_whole(project):
+    pages = made(project)
+    for stem, deviations in bookpages.collect(project, ()).deviations.items():
+        assert deviations, stem
+        for entry in deviations:
+            assert symbols(escape(entry.here)) in pages["deviations.md"]
+    for task, classes in TASKS.items():
+        assert f"{len(classes)} classes" in pages["_label_spaces.md"], task
+        assert all(f"| `{name}` |" in pages["_label_spaces.md"] for name in classes)
+
+
+def test_generated_files_follow_the_results(project):
+    stale = project / bookbuild.GENERATED / "old.md"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("old")
+    written = bookbuild.generate(project)
+    assert not stale.exists()
+    before = {path: path.stat().st_mtime_ns for path in written}
+    assert {path: path.stat().st_mtime_ns for path in bookbuild.generate(project)} == before
+    named = {page for page in bookbuild.toc_pages(project) if page.startswith("book/generated/")}
+    assert named == {f"book/generated/{path.stem}" for path in written if not path.name.startswith("_")}
+
+
+def test_missing_chapters_are_named_with_their_command(project, capsys, monkeypatch):
+    bookbuild.check_chapters(project)
+    (project / "results/data/data.ipynb").unlink()
+    chapter(project, "deri_pretrain", [{"output_type": "error", "ename": "E", "evalue": "", "traceback": []}])
+    for path in (project / "results/runs/deri_zero_shot").iterdir():
+        path.unlink()
+    with pytest.raises(ResultError) as caught:
+        bookbuild.check_chapters(project)
+    message = str(caught.value)
+    assert "results/data/data.ipynb is missing: papermill notebooks/data.ipynb" in message
+    assert "deri_pretrain.ipynb stopped with an error: papermill notebooks/deri_pretrain.ipynb" in message
+    assert "results/runs/deri_zero_shot/ holds no good run: papermill notebooks/deri_zero_shot.ipynb" in message
+    monkeypatch.setattr(bookbuild, "project_root", lambda: project)
+    assert bookbuild.main([]) == 1
+    assert "results/data/data.ipynb is missing" in capsys.readouterr().err
+    assert not (project / bookbuild.GENERATED).exists()
+
+
+def test_a_notebook_that_never_ran_is_no_chapter(project):
+    chapter(project, "data", [])
+    with pytest.raises(ResultError, match="has no outputs"):
+        bookbuild.check_chapters(project)
+
+
+def test_readme_holds_the_finder():
+    found = bookbuild.FINDER.search((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert found, "README.md has lost the marks <!-- finder --> and <!-- /finder -->"
+    assert found[0].strip() == bookbuild.finder_for_readme(), "run: python -m ecglib.bookbuild --readme"
+
+
+def test_links_of_the_readme_exist():
+    for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert (ROOT / link).exists(), link
+
+
+def test_table_of_contents_names_pages_that_exist():
+    chapters = set(bookbuild.chapters(ROOT))
+    for page in bookbuild.toc_pages(ROOT):
+        if not page.startswith(("results/", "book/generated/")):
+            assert (ROOT / f"{page}.md").is_file(), page
+    for card, _ in bookpages.read_cards().values():
+        assert set(card.notebooks) <= chapters, f"_toc.yml lacks a chapter of {card.stem}"
+
+
+def test_citations_have_entries():
+    entries = re.findall(r"^@\w+\{(\w+),", (ROOT / "book/references.bib").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(entries) == len(set(entries))
+    cited = {card.citation for card, _ in bookpages.read_cards().values()}
+    for page in [*(ROOT / "book").glob("*.md"), *(ROOT / "notebooks").glob("*.py")]:
+        for keys in re.findall(r"\{cite:\w+\}`([^`]+)`", page.read_text(encoding="utf-8")):
+            cited |= {key.strip() for key in keys.split(",")}
+    assert cited <= set(entries)
+
+
+def test_text_from_outside_cannot_break_a_table():
+    assert escape("a | b\nc * `x|y` $z$") == r"a \| b c \* `x\|y` \$z\$"
+    assert symbols("D_e, SE_t, free_layers, tau") == "D<sub>e</sub>, SE<sub>t</sub>, free_layers, τ"
+    assert table(["a", "b"], [["1", "2"]], "lr") == "| a | b |\n| :-- | --: |\n| 1 | 2 |"
