@@ -161,7 +161,7 @@ def profiles() -> str:
         "network": ["reduced" if p.demo_size else "the paper's" for p in PROFILES.values()],
         "text encoder": [{"minilm": "MiniLM", "medcpt": "MedCPT"}.get(p.text_encoder) for p in PROFILES.values()],
         "records scored, if simulated": [
-            ", ".join(f"{name} {n:,}" for name, n in p.n_evaluate.items()) for p in PROFILES.values()
+            "<br>".join(f"{name} {n:,}" for name, n in p.n_evaluate.items()) for p in PROFILES.values()
         ],
     }
     return table(["", *(f"`{name}`" for name in PROFILES)], [[name, *cells] for name, cells in rows.items()])

@@ -170,7 +170,7 @@ def _run(record: dict, chapters: Sequence[str]) -> str:
         "Chapter": chapter_link(record["notebook"], chapters),
         "Profile, seed": f"{record['profile'] or 'none'}, {'none' if record['seed'] is None else record['seed']}",
         "Data": data,
-        "Commit": f"`{record['commit']}`{dirty}" if record["commit"] else "",
+        "Commit": f"`{record['commit'][:12]}`{dirty}" if record["commit"] else "",
         "Steps": f"{record['steps']:,} of {record['effective_batch'] or 0:,} records" if record["steps"] else "",
         "Checkpoint": escape(record["checkpoint_choice"] or ""),
         "Machine": escape(f"{machine['cpu']}, {cores}; device {machine['device']}, {machine['precision']}"),

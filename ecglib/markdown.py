@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-TASK_NAMES = {"ptbxl-super": "PTB-XL super", "ptbxl-sub": "PTB-XL sub", "ptbxl-form": "PTB-XL form",
-              "ptbxl-rhythm": "PTB-XL rhythm", "cpsc2018": "CPSC2018", "csn": "CSN", "average": "average",
+TASK_NAMES = {"average": "average", "ptbxl-super": "PTB-XL super", "ptbxl-sub": "PTB-XL sub",
+              "ptbxl-form": "PTB-XL form", "ptbxl-rhythm": "PTB-XL rhythm", "cpsc2018": "CPSC2018", "csn": "CSN",
               "mimic-iv-ecg": "MIMIC-IV-ECG", "ptb-xl": "PTB-XL"}  # fmt: skip
 DATA_KINDS = {"simulated": "simulated ECGs", "subset": "a part of the real records", "paper": "the paper's data"}
 
@@ -43,7 +43,7 @@ def chapter_link(notebook: str, chapters: Sequence[str], text: str = "") -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    return "" if pd.isna(low) or pd.isna(high) else f'<br><small class="interval">{low:.1f} to {high:.1f}</small>'
+    return "" if pd.isna(low) or pd.isna(high) else f'<br><small class="interval">{low:.1f}–{high:.1f}</small>'
 
 
 def paper_name(stem: str) -> str:

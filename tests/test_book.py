@@ -63,7 +63,7 @@ def test_scoreboard_puts_printed_and_run_side_by_side(project):
     page = made(project)["scoreboard.md"]
     row = next(line for line in page.splitlines() if line.startswith("| ● DERI"))
     assert "{ref}`80.0 <run-20260102t030200z-00beef>`" in row
-    assert "79.0 to 82.0" in row
+    assert "79.0–82.0" in row
     assert "{ref}`82.5 " in row  # the mean of the six
     lines = [line for line in page.splitlines() if line.startswith("| ")]
     first = next(i for i, line in enumerate(lines) if "○ DERI, figure 3" in line)
