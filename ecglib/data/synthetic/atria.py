@@ -55,7 +55,8 @@ def ectopic_p(body, rng, retrograde=False) -> Waves:
 
 def fibrillation(body, rng, t_s: np.ndarray) -> np.ndarray:
     """Electrode potentials (9, T) of f waves: three wandering wavelets of 4 to 9 Hz, strongest near V1."""
-    coarse = np.arange(t_s[0] - 0.1, t_s[-1] + 0.2, 0.04)
+    # The same number of draws at every sampling rate
+    coarse = t_s[0] - 0.1 + 0.04 * np.arange(round((t_s[-1] - t_s[0]) / 0.4) * 10 + 20)
     main_hz = rng.uniform(4.8, 8.2)
     size = min(0.030 * np.exp(0.5 * rng.standard_normal()), 0.09)
     sources, waves = [], []
@@ -69,7 +70,7 @@ def fibrillation(body, rng, t_s: np.ndarray) -> np.ndarray:
         waves.append(wave * np.interp(t_s, coarse, strength))
         vector = np.array([-0.25, 0.45, 0.80]) + 0.5 * rng.standard_normal(3)
         sources.append([*(vector * size * (1.0 if k == 0 else 0.5)), -2.0, -3.0, 0.0])
-    return body.weights(np.array(sources)) @ np.stack(waves)
+    return (body.weights(np.array(sources)) @ np.stack(waves)).astype(np.float32)
 
 
 def flutter(body, rng, t_s: np.ndarray, cycle_s: float, first_s: float) -> np.ndarray:
@@ -85,4 +86,4 @@ def flutter(body, rng, t_s: np.ndarray, cycle_s: float, first_s: float) -> np.nd
     v1 = np.array([0.10, 0.85, 0.05]) * sign + 0.15 * rng.standard_normal(3)
     v2 = np.array([-0.25, 0.10, 0.75]) * sign + 0.15 * rng.standard_normal(3)
     sources = np.array([[*(v1 * size * 0.75), 0, -2.0, 0], [*(v2 * size * 0.6), -3.0, -3.0, 1.0]])
-    return body.weights(sources) @ np.stack([saw, spike])
+    return (body.weights(sources) @ np.stack([saw, spike])).astype(np.float32)

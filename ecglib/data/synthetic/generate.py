@@ -58,8 +58,9 @@ def simulate_tracing(cohort, seed, index, sampling_rate_hz, duration_s, codes=No
     """
     plan = cohort_named(cohort)
     owner = index - 1 if index % REPEATS == REPEATS - 1 else index
-    person_rng, _ = _generators(seed, plan.number, owner, 2, key=1)
-    rng, settings, low, high, words = _generators(seed, plan.number, index, 5, key=0)
+    person_rng = np.random.default_rng([seed, plan.number, owner, 1])
+    *seeds, high = np.random.SeedSequence([seed, plan.number, index, 0]).spawn(5)
+    rng, settings, low, words = map(np.random.default_rng, seeds)
     person = sample_person(plan, person_rng)
     chosen = choose_conditions(plan, rng) if codes is None else set(codes)
     case = sample_case(person, chosen, rng)
@@ -70,11 +71,6 @@ def simulate_tracing(cohort, seed, index, sampling_rate_hz, duration_s, codes=No
     mains = float(settings.choice(plan.mains_hz))
     ecg = record(clean, sampling_rate_hz, n, (settings, low, high), plan.noise, mains)
     return ecg, case, findings, features, f"sim-{plan.number}-{seed}-{owner}", words
-
-
-def _generators(seed, number, index, n, key):
-    sequence = np.random.SeedSequence([seed, number, index, key])
-    return [np.random.Generator(np.random.PCG64(s)) for s in sequence.spawn(n)]
 
 
 def _heart(case, plan, duration_s, hz, rng):
@@ -107,7 +103,7 @@ def _heart(case, plan, duration_s, hz, rng):
     rate = 60.0 / float(np.diff(seen).mean()) if len(seen) > 2 else case.rate
     main = rhythm.PACED if rhythm.PACED in kinds else _commonest(kind)
 
-    out = np.zeros((9, total))
+    out = np.zeros((9, total), np.float32)
     shifted = start - begin
     breath = np.sin(2 * np.pi * (case.resp_hz * start + case.resp_phase))
     gain = 1 + 0.4 * case.resp_tilt * breath + 0.012 * rng.standard_normal(len(start))

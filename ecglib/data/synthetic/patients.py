@@ -29,7 +29,7 @@ def sample_case(person, codes: set[str], rng) -> Case:
     case.rate = float(np.clip(70 + 3 * female + 8.5 * z[0], 60.8, 97))
     case.pr_ms = float(np.clip(156 + 10 * old + 17 * z[1], 118, 196))
     case.qrs_ms = float(np.clip(90 - 6 * female + 7 * z[2], 73, 108))
-    case.qtc_ms = float(np.clip(406 + 7 * female + 7 * old + 14 * z[3], 370, 440))
+    case.qtc_ms = float(np.clip(403 + 8 * female + 7 * old + 14 * z[3], 370, 440))
     case.rsa = float(np.clip(0.035 * np.exp(-0.9 * old + 0.5 * z[4]), 0.003, 0.07))
     case.hrv = float(0.010 * np.exp(-0.3 * old + 0.35 * z[5]))
     case.resp_hz, case.resp_phase = 0.16 + 0.17 * u[0], float(u[1])
@@ -39,8 +39,8 @@ def sample_case(person, codes: set[str], rng) -> Case:
     case.axis_deg = float(np.clip(38 - 26 * old - 9 * (habitus - 0.3) + 26 * z[6], -26, 80))
     case.rotation_deg = float(np.clip(12 * z[7] - 3 * old, -26, 24))
     case.voltage = float(1.08 * np.exp(0.10 * (not female) - 0.10 * old - 0.07 * habitus + 0.16 * z[8]))
-    size = (0.38 if female else 0.47) * np.exp(-0.15 * old + 0.25 * z[9]) * case.voltage**0.4
-    t = np.array([[0, 0, 0.86, 0.37, 0.31 if female else 0.43]])
+    size = (0.39 if female else 0.50) * np.exp(-0.15 * old + 0.25 * z[9]) * case.voltage**0.4
+    t = np.array([[0, 0, 0.86, 0.37, 0.35 if female else 0.52]])
     t[0, 4] += 0.22 * z[10] - 0.08 * old
     turn(t, 0.3 * (case.axis_deg - 30) + 12 * z[11])
     case.t_vector = size * t[0, 2:5] / np.linalg.norm(t[0, 2:5])

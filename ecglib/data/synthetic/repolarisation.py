@@ -25,8 +25,8 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     """ST-T-U of a beat kind as waves after J, and the QT used (ms)."""
     has = case.codes.__contains__ if conducted else (lambda code: False)
     qrs = activation.duration_ms
-    right = rng.uniform(27, 39) * (qt_ms / 390) ** 0.7
-    left = right * rng.uniform(1.3, 1.75)
+    right = rng.uniform(31, 43) * (qt_ms / 390) ** 0.7
+    left = right * rng.uniform(1.2, 1.6)
     if has("EL") and case.electrolyte == "potassium high":
         right, left = right * 0.75, right * 0.8
     t_peak = max(qt_ms - qrs - 2.0 * right, 70.0)
