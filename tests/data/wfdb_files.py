@@ -58,3 +58,10 @@ def edit(path: Path, old: str, new: str, count: int = -1) -> None:
     text = path.read_text()
     assert old in text, (old, text)
     path.write_text(text.replace(old, new, count))
+
+
+def prepare_here(source, folder: Path, hz: float = 500):
+    """Prepare in this process."""
+    from ecglib.data.prepare import prepare
+
+    return prepare(source, folder, sampling_rate_hz=hz, workers=1)
