@@ -18,10 +18,10 @@ from ecglib.data.synthetic.wording import (
 )
 
 # Probabilities per report, chosen for variety that still repeats (tests hold the balance).
-P_MIXED_DIALECT = 0.06
-P_TERSE = 0.15
-P_CONCEPT = 0.15
-P_DESCRIBE = 0.06
+P_MIXED_DIALECT = 0.05
+P_TERSE = 0.18
+P_CONCEPT = 0.10  # times concept_weights of the phrase file
+P_DESCRIBE = 0.05
 P_MEASURE = 0.02
 MIN_RAPID_BPM, MAX_SLOW_BPM = 100.0, 60.0
 
@@ -108,13 +108,18 @@ class Cart:
         parts.sort(key=lambda p: self.book["slots"].index(p[0]))
         return out + [p[1] for p in parts]
 
-    def concept(self, codes: list[str]) -> list[Statement]:
-        """A word for the group of one finding («conduction disturbance»), as zero-shot class names use it."""
+    def concept(self, codes: list[str], luck: float = 0.0) -> list[Statement]:
+        """A word for the group of one finding («conduction disturbance»), as zero-shot class names use it.
+
+        Said when ``luck``, uniform up to 1 / P_CONCEPT, lies below the group's weight (1 unless the file says more).
+        """
         slots = {c: self.book["findings"][c]["slot"] for c in codes}
         spoken = [c for c in codes if slots[c] in self.book["concepts"] and c != "LPR"]
         if not spoken:
             return []
         code = self.draw.of(spoken)
+        if luck >= self.book["concept_weights"].get(slots[code], 1.0):
+            return []
         return [Statement((code,), self.pick(self.book["concepts"][slots[code]]))]
 
     def description(self, codes: list[str]) -> list[Statement]:
@@ -165,8 +170,7 @@ class Cart:
             out += self.description([c for c in codes if c != "SR" or len(codes) == 1])
         if self.draw() < P_MEASURE:
             out += self.measurement(codes)
-        if self.draw() < P_CONCEPT:
-            out += self.concept(codes)
+        out += self.concept(codes, self.draw() / P_CONCEPT)
         missing = [] if sex else ["no_sex"]
         missing += ["no_age"] if age is None or not math.isfinite(age) else []
         if missing and self.draw() < 0.5:
