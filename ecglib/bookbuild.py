@@ -71,6 +71,8 @@ def _unfit(page: Path) -> str:
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     if any(output["output_type"] == "error" for cell in code for output in cell["outputs"]):
         return "stopped with an error"
+    if any(cell.get("execution_count") is None for cell in code if "".join(cell["source"]).strip()):
+        return "was not run to its end"
     return "" if any(cell["outputs"] for cell in code) else "has no outputs"
 
 

@@ -49,10 +49,11 @@ def project(tmp_path) -> Path:
     return tmp_path
 
 
-def chapter(root: Path, stem: str, outputs: list[dict]) -> None:
+def chapter(root: Path, stem: str, outputs: list[dict], count: int | None = 1) -> None:
     page = root / "results" / stem / f"{stem}.ipynb"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(json.dumps({"cells": [{"cell_type": "code", "outputs": outputs}]}))
+    cell = {"cell_type": "code", "source": ["print(1)"], "execution_count": count, "outputs": outputs}
+    page.write_text(json.dumps({"cells": [cell]}))
 
 
 def made(root: Path) -> dict[str, str]:
@@ -151,9 +152,10 @@ def test_missing_chapters_are_named_with_their_command(project, capsys, monkeypa
     assert not (project / bookbuild.GENERATED).exists()
 
 
-def test_a_notebook_that_never_ran_is_no_chapter(project):
-    chapter(project, "data", [])
-    with pytest.raises(ResultError, match="has no outputs"):
+@pytest.mark.parametrize(("count", "message"), [(None, "was not run to its end"), (1, "has no outputs")])
+def test_a_notebook_that_never_ran_is_no_chapter(project, count, message):
+    chapter(project, "data", [], count)
+    with pytest.raises(ResultError, match=message):
         bookbuild.check_chapters(project)
 
 
