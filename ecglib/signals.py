@@ -162,18 +162,20 @@ def quality(ecg_mv: np.ndarray, hz: float, *, shortest_s: float = 5.0) -> list[s
     flat = flat_leads(ecg_mv)
     if flat:
         problems.append("flat leads: " + ", ".join(flat))
-    rms_mv = np.std(ecg_mv, axis=-1)
+    # A thousand samples tell amplitude and sums as well as all do, at a fraction of the time.
+    sparse = np.ascontiguousarray(ecg_mv[:, :: max(1, ecg_mv.shape[-1] // 1000)])
+    rms_mv = np.std(sparse, axis=-1)
     worst = int(np.argmax(rms_mv))
     if rms_mv[worst] > ABSURD_MV:
         problems.append(
             f"absurd amplitude: {rms_mv[worst]:.0f} mV root mean square in {LEADS[worst]}; wrong gain or unit?"
         )
     if not any(lead in flat for lead in LEADS[:6]):
-        problems += _limb_lead_problems(ecg_mv)
+        problems += _limb_lead_problems(sparse, rms_mv)
     return problems
 
 
-def _limb_lead_problems(ecg_mv: np.ndarray) -> list[str]:
+def _limb_lead_problems(ecg_mv: np.ndarray, rms_mv: np.ndarray) -> list[str]:
     one, two, three, avr, avl, avf = ecg_mv[:6]
     rules = {
         "II = I + III": two - one - three,
@@ -182,7 +184,7 @@ def _limb_lead_problems(ecg_mv: np.ndarray) -> list[str]:
         "aVF = II - I/2": avf - two + one / 2,
     }
     # Filtering and rounding leave a few µV; an exchanged lead leaves an error of the size of the signal.
-    limit_mv = max(0.05, 0.5 * float(np.mean(np.std(ecg_mv[:6], axis=-1))))
+    limit_mv = max(0.05, 0.5 * float(np.mean(rms_mv[:6])))
     broken = [rule for rule, error in rules.items() if np.std(error) > limit_mv]
     return [f"limb leads break {'; '.join(broken)}"] if broken else []
 

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import shutil
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -17,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 PREPARE_VERSION = 1  # part of every job's name: raise it when the steps below change
 CHUNK_RECORDS = 64
+ALONE_S = 1.0  # about what starting workers costs: a small set is done before they would be there
 
 
 class Source(Protocol):
@@ -149,12 +151,26 @@ def _work_off(source: Source, rows: "pd.DataFrame", building: Path, hz: float, s
         (building / name, part) for name, part in _chunk_names(len(rows)) if not (building / f"{name}.json").is_file()
     ]
     tasks = ((source, rows.iloc[part].to_dict("records"), path, hz, samples) for path, part in todo)
-    if workers <= 1 or len(todo) < 2:
-        done = map(_prepare_chunk, tasks)
-    else:
-        done = _in_processes(tasks, min(workers, len(todo)), source.name)
-    for _ in tqdm(done, f"preparing {source.name}", len(todo), unit="chunk", disable=None, mininterval=1):
+    for _ in tqdm(
+        _done(tasks, workers, source.name),
+        f"preparing {source.name}",
+        len(todo),
+        unit="chunk",
+        disable=None,
+        mininterval=1,
+    ):
         pass
+
+
+def _done(tasks: Iterator[tuple], workers: int, name: str) -> Iterator[None]:
+    """Work off ``tasks``, yielding after each: here for a while, then, if some are left, in processes."""
+    begin = time.monotonic()
+    while workers <= 1 or time.monotonic() - begin < ALONE_S:
+        task = next(tasks, None)
+        if task is None:
+            return
+        yield _prepare_chunk(task)
+    yield from _in_processes(tasks, workers, name)
 
 
 def _in_processes(tasks: Iterator[tuple], workers: int, name: str) -> Iterator[None]:
@@ -211,7 +227,7 @@ def _prepare_chunk(task: tuple[Source, list[dict[str, Any]], Path, float, int]) 
         else:
             kept.append({"row": number, **facts})
             warnings.update(warned)
-    atomic_write(path.with_suffix(".i16"), signals[: len(kept)].tobytes())
+    atomic_write(path.with_suffix(".i16"), signals[: len(kept)].data)
     marker = {"kept": kept, "quarantined": quarantined, "warnings": warnings}
     atomic_write(path.with_suffix(".json"), json.dumps(marker))
 
@@ -265,14 +281,24 @@ def _join(building: Path, path: Path, names: list[tuple[str, slice]], counts: li
     with path.open(mode) as file:
         np.lib.format.write_array_header_1_0(file, npy_header(sum(counts), samples))
         at = file.tell()
+        joined: list[Path] = []
         for (name, _), count in zip(names, counts, strict=True):
             chunk = building / f"{name}.i16"
             if chunk.exists():
                 file.seek(at)
                 file.truncate()
                 file.write(chunk.read_bytes())
-                file.flush()
-                os.fsync(file.fileno())
-                chunk.unlink()
+                joined.append(chunk)
             at += 2 * count * len(LEADS) * samples
+            if len(joined) == 16:
+                _drop(joined, file)
         file.truncate(at)
+        _drop(joined, file)
+
+
+def _drop(joined: list[Path], file: BinaryIO) -> None:
+    """Remove chunks after what was written of them has reached the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+    while joined:
+        joined.pop(0).unlink()

@@ -96,7 +96,8 @@ def test_a_doubled_id_is_kept_once_and_told(tmp_path):
     assert "more than once" in store.card["quarantined"][0]["reason"]
 
 
-def test_the_number_of_workers_changes_nothing(tmp_path):
+def test_the_number_of_workers_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("ecglib.data.prepare.ALONE_S", 0)
     source = Beats(tmp_path, 3 * CHUNK_RECORDS, {5: "nan", 100: "raises"})
     one = prepare(source, tmp_path / "a" / "s", sampling_rate_hz=20, workers=1)
     two = prepare(source, tmp_path / "b" / "s", sampling_rate_hz=20, workers=2)
@@ -137,6 +138,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 from test_prepare import Beats
+from ecglib.data import prepare as module
+module.ALONE_S = 0
 from ecglib.data.prepare import prepare
 if __name__ == "__main__":
     source = Beats(Path({root!r}), 640, {{7: "nan", 300: "raises"}}, 0.001)
