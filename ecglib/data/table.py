@@ -19,9 +19,9 @@ LIST_COLUMNS = ("findings", "flat_leads")
 def check_records(records: "pd.DataFrame") -> "pd.DataFrame":
     """A copy with all columns of a store in their types; columns of its own are kept.
 
-    Only ``id`` must be there. Defaults: patient = id (each record its own patient), report, sex and source
-    empty, age NaN, fold 0. StoreError on a missing, empty or doubled id, on a sex other than F, M and "", and
-    on a label that its task does not know.
+    Only ``id`` must be there. Defaults: patient = id (each record its own patient, also where the patient is
+    empty), report, sex and source empty, age NaN, fold 0. StoreError on a missing, empty or doubled id, on a sex
+    other than F, M and "", and on a label that its task does not know.
     """
     import pandas as pd
 
@@ -34,6 +34,7 @@ def check_records(records: "pd.DataFrame") -> "pd.DataFrame":
         values = [str(v) if isinstance(v, str) or not pd.isna(v) else "" for v in records[column]]
         records[column] = pd.Series(values, dtype=object)
     _check_ids(records["id"])
+    records["patient"] = records["patient"].where(records["patient"] != "", records["id"])
     odd = sorted(set(records["sex"]) - {"F", "M", ""})
     if odd:
         raise StoreError(f"sex {odd[0]!r} in the table of records; write F, M or nothing")

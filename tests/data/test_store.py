@@ -17,7 +17,7 @@ def table(n: int = 6) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "id": [f"r{i}" for i in range(n)],
-            "patient": [f"p{i // 2}" for i in range(n)],
+            "patient": [f"p{i // 2}" if i < 5 else None for i in range(n)],
             "report": ["sinus rhythm", "", "Überleitung gestört", None, "a", "b"][:n],
             "age": [50.0, None, 7, 80, 91, 20][:n],
             "sex": ["F", "M", "", "F", "M", None][:n],
@@ -48,6 +48,7 @@ def test_what_goes_in_comes_out(store):
     np.testing.assert_array_equal(store.read(order), store.read(range(6))[order])
     records = store.records
     assert records["report"].tolist() == ["sinus rhythm", "", "Überleitung gestört", "", "a", "b"]
+    assert records["patient"].tolist() == ["p0", "p0", "p1", "p1", "p2", "r5"], "no patient: the record stands alone"
     assert records["sex"].tolist() == ["F", "M", "", "F", "M", ""]
     assert np.isnan(records["age"][1])
     assert records["labels/ptbxl-super"][2] == ["MI", "CD"]
