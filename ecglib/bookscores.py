@@ -76,8 +76,9 @@ def _block_table(block: pd.DataFrame, stem: str, card: Card, metric: str) -> str
     datasets = [d for d in TASK_NAMES if d in set(block.dataset)]
     datasets += sorted(set(block.dataset) - set(datasets))
     settings = list(dict.fromkeys(block.setting))
+    families = {setting.split(", ")[0] for setting in settings}  # of "zero-shot, class names": what papers call it
     printed = results.reported(stem)
-    printed = printed[(printed.metric == metric) & printed.setting.isin(settings) & printed.dataset.isin(datasets)]
+    printed = printed[(printed.metric == metric) & printed.setting.isin(families) & printed.dataset.isin(datasets)]
     printed = printed[printed.exhibit.isin(card.exhibits)]
     lines = []
     for (method, exhibit, origin), row in printed.groupby(["method", "exhibit", "origin"], sort=False):
@@ -94,7 +95,8 @@ def _block_table(block: pd.DataFrame, stem: str, card: Card, metric: str) -> str
         }
         name = {"random-encoder": "random encoder"}.get(method, paper_name(card.stem) if method == stem else method)
         mark = "" if method in BASELINES else "● "
-        label = f"{mark}{escape(name)}" + (f", {escape(setting)}" if len(settings) > 1 else "")
+        variant = setting.partition(", ")[2] if len(families) == 1 else setting
+        label = f"{mark}{escape(name)}" + (f", {escape(variant)}" if variant else "")
         lines.append([label, *(cells.get(d, "–") for d in datasets)])
     counts = {r.dataset: f"{int(r.n):,}" for r in block.itertuples() if pd.notna(r.n)}
     lines.append(["records scored", *(counts.get(d, "–") for d in datasets)])

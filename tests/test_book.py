@@ -16,7 +16,7 @@ SIX = results.TASKS
 
 
 def metric(method: str, dataset: str, value: float, **changes) -> dict:
-    base = {"method": method, "dataset": dataset, "data_kind": "simulated", "setting": "zero-shot",
+    base = {"method": method, "dataset": dataset, "data_kind": "simulated", "setting": "zero-shot, clinical prompts",
             "metric": "macro_auc", "value": value, "ci_low": value - 1, "ci_high": value + 2, "n": 1234,
             "evaluator_version": "1"}  # fmt: skip
     return base | changes
@@ -62,7 +62,7 @@ def made(root: Path) -> dict[str, str]:
 
 def test_scoreboard_puts_printed_and_run_side_by_side(project):
     page = made(project)["scoreboard.md"]
-    row = next(line for line in page.splitlines() if line.startswith("| ● DERI"))
+    row = next(line for line in page.splitlines() if line.startswith("| ● DERI, clinical prompts |"))
     assert "{ref}`80.0 <run-20260102t030200z-00beef>`" in row
     assert "79.0–82.0" in row
     assert "{ref}`82.5 " in row  # the mean of the six
