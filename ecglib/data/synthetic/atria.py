@@ -9,25 +9,26 @@ def sinus_p(case, body, rng) -> Waves:
     """P of a sinus beat from its onset: right atrium first, forward and down; left atrium later, backward."""
     has = case.codes.__contains__
     z = rng.standard_normal(10)
-    right = np.array([0.62, 0.66, 0.24]) + 0.18 * z[:3]
+    right = np.array([0.62, 0.70, 0.20]) + 0.18 * z[:3]
     left = np.array([1.15, 0.52, -0.72]) + 0.18 * z[3:6]
-    right *= 0.090 * np.exp(0.25 * z[6])
-    left *= 0.080 * np.exp(0.25 * z[7])
+    right *= 0.094 * np.exp(0.32 * z[6])
+    left *= 0.084 * np.exp(0.32 * z[7])
     gap, width = 30.0 + 3.0 * z[8], 15.0
     if has("LAO/LAE"):
-        gap = rng.uniform(46, 60)
-        left *= rng.uniform(1.5, 2.1)
-        left[2] -= 0.05 * rng.uniform(0.6, 1.4)
+        gap = rng.uniform(48, 64)
+        left *= rng.uniform(1.7, 2.6)
+        left[2] -= 0.08 * rng.uniform(0.7, 1.5)
         width = 17.0
     if has("RAO/RAE"):
         right *= rng.uniform(2.3, 3.2)
         right[1] += 0.05
         gap, width = min(gap, 34.0), 16.0
     if has("PWC"):
-        if rng.random() < 0.5:  # notched or low
-            gap, right, left = gap + 14, right * rng.uniform(0.6, 1.0), left * rng.uniform(0.7, 1.2)
-        else:  # from low in the atrium
-            right, left = right * [1, -1.0, 0.6], left * [1, -1.0, 1]
+        if rng.random() < 0.35:  # low and notched
+            gap, right, left = gap + 18, right * rng.uniform(0.5, 0.8), left * rng.uniform(0.5, 0.9)
+        else:  # from low in the atrium, or from the left
+            flip = [1, -1.2, 0.6] if rng.random() < 0.75 else [-1.0, -0.6, 1.2]
+            right, left = right * flip, left * flip
     if has("EL") and case.electrolyte == "potassium high":
         right, left = 0.5 * right, 0.5 * left
     first = 2.1 * width

@@ -110,9 +110,9 @@ def sample_body(rng: np.random.Generator, sex: str, habitus: float, sloppiness: 
         down[3:] += 1.0 + 2.5 * u[3]
     chest = chest + along[:, None] * _ALONG_CM
     chest[:, 1] += down
-    gain = np.exp(0.10 * rng.standard_normal(6))
+    gain = np.exp(0.14 * rng.standard_normal(6))
     if sex == "F":
-        gain[2:5] *= 1 - 0.18 * u[4]
+        gain[2:5] *= 1 - 0.15 * u[4]
     order = np.arange(9)
     if u[5] < 0.012 * sloppiness:
         swaps = ((0, 1), (3, 4), (4, 5), (5, 6), (3, 5), (7, 8), (1, 2))

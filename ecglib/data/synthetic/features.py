@@ -75,6 +75,7 @@ def derived_findings(case, features, arrays, conducted=True) -> set[str]:
         return found
     codes = case.codes
     r, s, q, st, t = (arrays[k] for k in ("r", "s", "q", "st", "t"))
+    rate = features["rate_bpm"]
     wide = bool(codes & {"CLBBB", "CRBBB", "WPW", "PACE", "IVCD"})
     axis = features["axis_deg"]
     if -90 < axis < -30:
@@ -93,7 +94,7 @@ def derived_findings(case, features, arrays, conducted=True) -> set[str]:
         if not codes & {"LVOLT", "RVH", "LPFB", "IRBBB"}:
             if r[7] > 1.05 * s[7] and r[7] > 0.35:  # transition at or before V2
                 found.add("CCR")
-            elif r[9] < 0.8 * s[9] and r[8] < 0.5 * s[8] and r[10] < 1.6 * s[10]:  # transition beyond V4
+            elif r[9] < 0.8 * s[9] and r[8] < 0.5 * s[8] and r[10] < 2.2 * s[10]:  # transition beyond V4
                 found.add("CR")
         # Pathological Q: at least 30 ms and a quarter of R, or nothing but a negative deflection
         deep = (q > 0.25 * r) & (arrays["q_ms"] >= 28) & (q > 0.10)
@@ -112,6 +113,8 @@ def derived_findings(case, features, arrays, conducted=True) -> set[str]:
         down[[_AVR, _V1]] = False
         up[[7, 8]] &= st[[7, 8]] > 0.20
         up[_AVR] = False
+        if rate > 130:  # T and P of neighbouring beats lie on the segment
+            down[:], up[:] = False, False
         if _twice(down) and (st[[0, 1, 5, 7, 8, 9, 10, 11]] < -0.08).any() and not codes & {"NST", "DIG"}:
             found.add("STD")
         if _twice(up) and not codes & {"EREPOL"}:
@@ -121,8 +124,7 @@ def derived_findings(case, features, arrays, conducted=True) -> set[str]:
         inverted[2] = False
         if _twice(inverted) and codes:
             found.add("INVT")
-        flat = np.abs(t)[[0, 1, 9, 10, 11]]
-        if (flat < 0.1).all() and (flat < 0.12 * np.maximum(r[[0, 1, 9, 10, 11]], 0.5)).all() and codes:
+        if (np.abs(t)[[0, 1, 9, 10, 11]] < (0.10, 0.10, 0.14, 0.12, 0.10)).all() and codes:
             found.add("LOWT")
     if features["qtc_ms"] > (470 if case.sex == "M" else 475) and not codes & {"PACE", "CLBBB"}:
         found.add("LNGQT")

@@ -6,6 +6,7 @@ import numpy as np
 
 from ecglib.data.labels import FINDINGS, findings_to_labels
 from ecglib.data.synthetic import atria, rhythm, ventricles
+from ecglib.data.synthetic.arrhythmias import build
 from ecglib.data.synthetic.body import sample_body
 from ecglib.data.synthetic.cases import ECTOPY, choose_conditions
 from ecglib.data.synthetic.cohorts import COHORTS, cohort_named
@@ -15,6 +16,7 @@ from ecglib.data.synthetic.recording import PAD, record
 from ecglib.data.synthetic.repolarisation import recover
 from ecglib.data.synthetic.waves import Waves, add_beats
 
+ARRHYTHMIA_S = 0.16  # cycles that differ by more make a sinus arrhythmia
 REPEATS = 12  # every twelfth record is the second of the patient before it
 
 
@@ -78,7 +80,7 @@ def _heart(case, plan, duration_s, hz, rng):
     body = sample_body(rng, case.sex, case.habitus, plan.sloppiness)
     total = 2 * round(duration_s * PAD * hz / 2)
     begin = -(total - round(duration_s * hz)) // 2 / hz
-    beats = rhythm.build(case, duration_s, rng)
+    beats = build(case, duration_s, rng)
     kinds = sorted({k for _, k in beats.qrs} | {rhythm.CONDUCTED})
     activations = dict.fromkeys(kinds)
     base = ventricles.conducted(case, body, rng)
@@ -114,6 +116,8 @@ def _heart(case, plan, duration_s, hz, rng):
         if k in (rhythm.PREMATURE, rhythm.FUSION, rhythm.ESCAPE):
             mean_rr = max(mean_rr, 0.55)
         qt = case.qtc_ms * np.cbrt(np.clip(mean_rr, 0.28, 1.6))
+        if case.qtc_ms < 445:  # not long by Bazett's correction either
+            qt = min(qt, 452 * np.sqrt(mean_rr) if 0.6 <= mean_rr <= 1.0 else qt)
         if k != rhythm.CONDUCTED or case.qrs_ms > 118:
             qt += 0.55 * (activation.duration_ms - 95)
         qt = min(qt, max(880 * mean_rr, 245.0))
@@ -221,7 +225,7 @@ def _findings(case, beats, features, derived, seen, kinds):
     sinus = case.rhythm in ("SINUS", "1AVB") or case.rhythm in rate_codes
     if sinus:
         rr = np.diff(seen)
-        irregular = case.rhythm == "SARRH" and len(rr) > 2 and rr.max() - rr.min() > 0.12
+        irregular = not case.codes & ECTOPY and len(rr) > 2 and rr.max() - rr.min() > ARRHYTHMIA_S
         if irregular:
             found.add("SARRH")
         if rate < 60:

@@ -26,7 +26,7 @@ def sample_case(person, codes: set[str], rng) -> Case:
     old = (age - 50) / 40
 
     # Timing
-    case.rate = float(np.clip(70 + 3 * female + 8.5 * z[0], 60.8, 97))
+    case.rate = float(np.clip(69 + 3 * female + 10.5 * z[0], 51, 98))
     case.pr_ms = float(np.clip(156 + 10 * old + 17 * z[1], 118, 196))
     case.qrs_ms = float(np.clip(90 - 6 * female + 7 * z[2], 73, 108))
     case.qtc_ms = float(np.clip(403 + 8 * female + 7 * old + 14 * z[3], 370, 440))
@@ -36,19 +36,19 @@ def sample_case(person, codes: set[str], rng) -> Case:
     case.resp_tilt = 0.03 + 0.07 * u[2]
 
     # Direction and size
-    case.axis_deg = float(np.clip(38 - 26 * old - 9 * (habitus - 0.3) + 26 * z[6], -26, 80))
+    case.axis_deg = float(np.clip(38 - 26 * old - 9 * (habitus - 0.3) + 31 * z[6], -28, 84))
     case.rotation_deg = float(np.clip(12 * z[7] - 3 * old, -26, 24))
-    case.voltage = float(1.08 * np.exp(0.10 * (not female) - 0.10 * old - 0.07 * habitus + 0.16 * z[8]))
-    size = (0.39 if female else 0.50) * np.exp(-0.15 * old + 0.25 * z[9]) * case.voltage**0.4
-    t = np.array([[0, 0, 0.86, 0.37, 0.35 if female else 0.52]])
-    t[0, 4] += 0.22 * z[10] - 0.08 * old
-    turn(t, 0.3 * (case.axis_deg - 30) + 12 * z[11])
+    case.voltage = float(1.14 * np.exp(0.10 * (not female) - 0.10 * old - 0.07 * habitus + 0.19 * z[8]))
+    size = (0.39 if female else 0.50) * np.exp(-0.15 * old + 0.30 * z[9]) * case.voltage**0.4
+    t = np.array([[0, 0, 0.86, 0.37, 0.32 if female else 0.46]])
+    t[0, 4] += 0.25 * z[10] - 0.08 * old
+    turn(t, 0.3 * (case.axis_deg - 30) + 15 * z[11])
     case.t_vector = size * t[0, 2:5] / np.linalg.norm(t[0, 2:5])
     if not codes and age < 35 and u[3] < 0.15:  # juvenile T, inverted in V1-V3
         case.t_vector[2] -= 0.14
     # The healthy ST: a little of the T vector, more so in young men, and a little of anything
     case.st_vector = np.array([0.0, 0.0, 0.01 + 0.03 * u[4] + 0.04 * (not female and age < 60) * u[5]])
-    case.st_vector = case.st_vector + 0.010 * rng.standard_normal(3)
+    case.st_vector = case.st_vector + 0.014 * rng.standard_normal(3)
     case.u_mv = 0.02 * u[6] * (case.rate < 72)
 
     _set_rhythm(case, codes, rng, z, u)
@@ -68,7 +68,7 @@ def _set_rhythm(case, codes, rng, z, u):
         if rhythm == "AFIB" and rng.random() < 0.25:
             case.rate = float(rng.uniform(105, 160))
     if rhythm == "SARRH":
-        case.rsa, case.hrv = float(rng.uniform(0.11, 0.22)), 0.03
+        case.rsa, case.hrv = float(rng.uniform(0.12, 0.26)), 0.03
     if rhythm in ("SBRAD", "STACH"):
         case.rsa *= 0.6
         case.hrv *= 0.6
@@ -138,7 +138,7 @@ def _set_muscle(case, codes, rng):
             low, high = {"acute": (0.2, 0.9), "recent": (0.5, 1.2), "old": (0.5, 1.3), "aneurysm": (0.9, 1.5)}[
                 case.stage
             ]
-            case.scar = float(rng.uniform(low, high)) + 0.3 * (territory == "P")
+            case.scar = float(rng.uniform(low, high)) + 0.25 * (territory in ("P", "AS", "A"))
     if "QWAVE" in codes:
         case.infarct = str(rng.choice(["I", "L", "AS", "IL"]))
         case.scar = float(rng.uniform(0.6, 1.1))
@@ -207,7 +207,7 @@ def _set_recovery(case, codes, rng):
         else:
             case.qrs_ms = max(case.qrs_ms, float(u(95, 125)))
     if "UWAVE" in codes:
-        case.u_mv = float(u(0.07, 0.15))
+        case.u_mv = float(u(0.10, 0.19))
         case.rate = min(case.rate, 78.0)
     if "LNGQT" in codes:
         case.qtc_ms = float(u(478, 560))

@@ -90,9 +90,9 @@ def _jitter(rng, rows, amount=1.0):
     n = len(rows)
     z = rng.standard_normal((n, 6))
     size = np.linalg.norm(rows[:, 2:5], axis=1, keepdims=True)
-    rows[:, 2:5] = rows[:, 2:5] * np.exp(0.22 * amount * z[:, :1]) + 0.17 * amount * size * z[:, 1:4]
-    rows[:, 0] += 1.5 * amount * z[:, 4]
-    rows[:, 1] *= np.exp(0.10 * amount * z[:, 5])
+    rows[:, 2:5] = rows[:, 2:5] * np.exp(0.27 * amount * z[:, :1]) + 0.21 * amount * size * z[:, 1:4]
+    rows[:, 0] += 2.0 * amount * z[:, 4]
+    rows[:, 1] *= np.exp(0.13 * amount * z[:, 5])
     return rows
 
 
@@ -147,7 +147,7 @@ def conducted(case, body, rng) -> Activation:
         rows[2:, 1] *= 1.2
     _jitter(rng, rows, 0.6 if has("LAFB") or has("LPFB") else 1.0)
     if not (left_block or has("LAFB") or has("LPFB") or has("ILBBB")):
-        rows[0, 2:5] *= rng.uniform(0.3, 1.6)
+        rows[0, 2:5] *= rng.uniform(0.2, 1.7)
         rows[4, 2:5] *= rng.uniform(0.2, 1.8)
     if has("SEHYP"):
         rows[0, 2:5] = np.array([-0.52, -0.35, 0.50]) * rng.uniform(0.9, 1.5)
@@ -192,7 +192,8 @@ def conducted(case, body, rng) -> Activation:
         rows = np.vstack([rows, _slurs(rng, 3, 85, 0.25)])
     if case.infarct:
         rows = _scar(case, rng, rows)
-    rows = np.vstack([rows, _slurs(rng, 2, 75, 0.045 if not has("ABQRS") else 0.2)])
+    rough = 0.2 if has("ABQRS") else 0.05 * np.exp(0.4 * rng.standard_normal())
+    rows = np.vstack([rows, _slurs(rng, 3, 78, rough)])
     rows[:, 2:5] *= case.voltage
     if not case.infarct and not case.codes & _TURNED:
         axis = frontal_axis(rows, limb)
