@@ -15,6 +15,7 @@ from ecglib.data.synthetic.patients import sample_case, sample_person
 from ecglib.data.synthetic.recording import PAD, record
 from ecglib.data.synthetic.repolarisation import recover
 from ecglib.data.synthetic.waves import Waves, add_beats
+from ecglib.errors import ParameterError
 
 ARRHYTHMIA_S = 0.16  # cycles that differ by more make a sinus arrhythmia
 REPEATS = 12  # every twelfth record is the second of the patient before it
@@ -56,13 +57,16 @@ def simulate_record(
 def simulate_tracing(cohort, seed, index, sampling_rate_hz, duration_s, codes=None):
     """Everything but the words: (ecg, case, findings, features, patient, generator for the report).
 
-    ``codes`` asks for given conditions instead of the cohort's mixture, for plots and tests.
+    ``codes`` asks for given conditions (keys of a cohort's weights; none: a healthy heart) instead of the
+    cohort's mixture, for plots and tests; ParameterError on one that is not known.
     """
     plan = cohort_named(cohort)
     owner = index - 1 if index % REPEATS == REPEATS - 1 else index
     person_rng = np.random.default_rng([seed, plan.number, owner, 1])
     *seeds, high = np.random.SeedSequence([seed, plan.number, index, 0]).spawn(5)
     rng, settings, low, words = map(np.random.default_rng, seeds)
+    if unknown := sorted(set(codes or ()) - plan.weights.keys()):
+        raise ParameterError(f"conditions {unknown} cannot be simulated; known are {', '.join(plan.weights)}")
     person = sample_person(plan, person_rng)
     chosen = choose_conditions(plan, rng) if codes is None else set(codes)
     case = sample_case(person, chosen, rng)
@@ -241,6 +245,8 @@ def _findings(case, beats, features, derived, seen, kinds):
         found.add("SR")
     if "PVC" in found and not {rhythm.PREMATURE, rhythm.FUSION} & set(kinds.tolist()):
         found -= {"PVC", "PRC(S)"}
+    if "PAC" in found and not any(k == rhythm.ECTOPIC_P and 0 <= t <= seen[-1] for t, k in beats.p):
+        found -= {"PAC", "PRC(S)"}
     if "QWAVE" in found or found & {"WPW", "IVCD"}:
         found.add("ABQRS")
     if not case.codes - rate_codes and not found - rate_codes - _HARMLESS:

@@ -60,7 +60,7 @@ def sample_case(person, codes: set[str], rng) -> Case:
 
 def _set_rhythm(case, codes, rng, z, u):
     has = codes.__contains__
-    rhythm = next((c for c in codes if c in _RATES), "SINUS")
+    rhythm = next((c for c in sorted(codes) if c in _RATES), "SINUS")
     case.rhythm = rhythm
     if rhythm in _RATES:
         low, high = _RATES[rhythm]

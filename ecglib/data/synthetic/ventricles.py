@@ -209,8 +209,8 @@ def conducted(case, body, rng) -> Activation:
         way = np.array(list(pathways.values())[int(rng.integers(4))])
         size = rng.uniform(0.35, 0.75) * max(case.voltage, 0.8)
         lead_ms = rng.uniform(20, 30)
-        delta = [[4, 12, *(0.45 * way * size), 0, 0, 0], [21, 13, *(0.9 * way * size), 0.5, 0, 0]]
-        delta.append([40, 13, *(1.3 * way * size), 0.5, 0, 0])
+        delta = [[4, 12, *(0.45 * way * size), 0, 0, 0], [0.5 * lead_ms + 12, 13, *(0.9 * way * size), 0.5, 0, 0]]
+        delta.append([lead_ms + 21, 12, *(1.3 * way * size), 0.5, 0, 0])
         rows[:2, 2:5] *= 0.4
         rows[:, 2:5] *= 0.8
         rows[:, 0] += lead_ms
