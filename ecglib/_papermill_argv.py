@@ -61,6 +61,7 @@ def split(args: list[str]) -> tuple[list[int], dict[str, str], set[str]]:
 def complete(args: list[str]) -> list[str]:
     """``args`` with the output path after a lone ``notebooks/<stem>.ipynb``; makes the output's folder.
 
+    ``-p dataset ptb-xl`` puts it into ``results/<stem>/ptb-xl/``, beside the simulated chapter.
     ``results`` (or ``-p results_dir``) lies in the project's root, as it does for `ecglib.run.start`.
     """
     from ecglib.paths import expand
@@ -76,7 +77,8 @@ def complete(args: list[str]) -> list[str]:
         if os.path.basename(folder) != "notebooks" or extension != ".ipynb" or not os.path.isfile(notebook):
             return args
         results = os.fspath(expand(given.get("results_dir") or "results"))
-        output = os.path.join(results, stem, name)
+        dataset = given.get("dataset") or "simulated"  # a real set does not take the place of the simulated chapter
+        output = os.path.join(results, stem, *([] if dataset == "simulated" else [os.path.basename(dataset)]), name)
         short = os.path.relpath(output)
         args.insert(paths[0] + 1, output if short.startswith("..") else short)
         paths.append(paths[0] + 1)

@@ -26,7 +26,7 @@ PROFILES = {
         name="demo",
         machine="two CPU cores, a few minutes",
         sampling_rate_hz=100,
-        n_pretrain=8_000,
+        n_pretrain=6_400,
         n_evaluate={"ptb-xl": 1_500, "cpsc2018": 800, "csn": 1_500},
         random_encoders=3,
         schedule=Schedule(epochs=4, batch_size=128, lr=2e-3, weight_decay=1e-2),

@@ -61,8 +61,8 @@ hz = get_profile(profile).sampling_rate_hz
 # A condition changes the physiology and not a picture: left bundle branch block delays the left ventricle's
 # activation, and the wide QRS, the lost septal Q and the discordant T wave follow.
 #
-# Record $i$ depends on (seed, set, $i$) alone, so the number of worker processes changes nothing. The pictures are drawn
-# at 500 Hz, whatever the profile.
+# Record $i$ depends on (seed, set, $i$) alone, so the number of worker processes changes nothing. The pictures are
+# drawn at 500 Hz, whatever the profile.
 
 # %%
 CONDITIONS = {
@@ -172,7 +172,7 @@ pd.DataFrame(spans).T.round(2).rename_axis("median span of the tracing, mV")
 # * `profile = "gpu"` draws the same records at 500 Hz.
 # * In a new cell, `simulate_record("ptb-xl", 3, 0, 500, codes=["AFLT"]).features` gives the truth behind one tracing.
 #
-# Next: [DERI learns from these pairs](../deri_pretrain/deri_pretrain).
+# Next: {doc}`DERI learns from these pairs </results/deri_pretrain/deri_pretrain>`.
 
 # %%
 present = counts.assign(some=counts["records"] > 0).groupby("task", sort=False)["some"].agg(["sum", "count"])

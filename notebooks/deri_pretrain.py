@@ -17,7 +17,7 @@
 # meaning: a zero-shot macro AUC of 78.73 on average over six tasks, against 75.25 for MERL, which aligns only
 # {cite:p}`deri`.
 #
-# This chapter trains the model. [The next one](../deri_zero_shot/deri_zero_shot) scores it.
+# This chapter trains the model. {doc}`The next one </results/deri_zero_shot/deri_zero_shot>` scores it.
 
 # %% [markdown]
 # **At a glance**
@@ -181,8 +181,6 @@ start_table.round(2)
 # %%
 folder = pretrain.checkpoint_folder(results_dir, model, profile, dataset, seed)
 history = fit(model, data, schedule, folder)
-
-# %%
 fig = figures.training_curves(history, reference=dict.fromkeys(model.config.terms, log_b))
 run.save_figure(fig, "training_curves")
 run.save_table(pd.DataFrame(history), "history")

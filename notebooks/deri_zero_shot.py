@@ -21,7 +21,7 @@
 #
 # | | paper | this chapter, default |
 # |---|---|---|
-# | model | pre-trained on MIMIC-IV-ECG | [pre-trained](../deri_pretrain/deri_pretrain) on simulated ECGs |
+# | model | pre-trained on MIMIC-IV-ECG | pre-trained on simulated ECGs, in the chapter before |
 # | scored on | PTB-XL (four tasks), CPSC2018, CSN | simulated counterparts, or real records (`dataset`, `data_root`) |
 # | prompts | CKEPE | plain class names, and clinical prompts written for this project |
 # | machine | one RTX 4090 | two CPU cores, about one minute |
@@ -251,8 +251,7 @@ display(
 # * `checkpoint` with the folder of an ablated model from the last chapter gives a row of tables 4 to 7.
 # * `dataset = "ptb-xl"` with `data_root` scores real ECGs with the same weights.
 #
-# Deviations from the paper stand in [the pre-training chapter](../deri_pretrain/deri_pretrain) and, for all papers, on
-# the page of deviations.
+# Deviations from the paper stand in {doc}`the pre-training chapter </results/deri_pretrain/deri_pretrain>`.
 
 # %%
 predictions = ev.save_predictions(run.folder / "predictions.parquet", found) if dataset != "simulated" else None

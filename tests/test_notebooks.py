@@ -1,0 +1,94 @@
+"""Notebooks: two forms with one content, no outputs, typed parameters, and the chapters run from end to end."""
+
+import json
+import subprocess
+import sys
+
+import jupytext
+import nbformat
+import papermill
+import pytest
+
+from ecglib.parameters import PARAMETERS
+from ecglib.paths import project_root
+from ecglib.results import read_runs
+
+ROOT = project_root()
+STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+def content(notebook):
+    return [(c.cell_type, c.source.rstrip(), tuple(c.metadata.get("tags", []))) for c in notebook.cells]
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_script_and_notebook_hold_the_same(stem):
+    script = jupytext.read(ROOT / "notebooks" / f"{stem}.py")
+    notebook = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", as_version=4)
+    assert content(script) == content(notebook), "run: make sync"
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_notebook_is_clean_and_short(stem):
+    notebook = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", as_version=4)
+    assert len(notebook.cells) <= 25
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert set(notebook.metadata) <= {"kernelspec", "jupytext"}
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert notebook.metadata.kernelspec.language == "python"
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+    assert max(cell.source.count("\n") for cell in code) < 40
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_parameters_have_type_default_and_help(stem):
+    for name, parameter in papermill.inspect_notebook(ROOT / "notebooks" / f"{stem}.ipynb").items():
+        assert parameter["inferred_type_name"] in ("str", "int", "float", "bool"), name
+        assert parameter["help"], f"{stem}: {name} has no comment"
+        if name in PARAMETERS and name != "profile":
+            assert eval(parameter["default"]) == PARAMETERS[name].default
+
+
+def run(stem, *parameters):
+    command = [sys.executable, "-m", "papermill", f"notebooks/{stem}.ipynb", "--no-progress-bar", "--engine", "ecg"]
+    return subprocess.run(
+        [*command, *parameters], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900
+    )
+
+
+def test_chapters_run_from_end_to_end(tmp_path, monkeypatch):
+    """Small: 300 records, one epoch. The numbers mean nothing; that they are made and recorded is the point."""
+    monkeypatch.setenv("ECGLIB_CACHE", str(tmp_path / "cache"))
+    results = str(tmp_path / "results")
+    done = run("deri_pretrain", "-p", "results_dir", results, "-p", "n_records", "300", "-p", "epochs", "1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    (checkpoint,) = (tmp_path / "results/checkpoints/deri").iterdir()
+    assert json.loads((checkpoint / "config.json").read_text())["paper"] == "deri"
+    parameters = ["-p", "results_dir", results, "-p", "n_bootstrap", "20", "-p", "leads", "I,II,V5"]
+    done = run("deri_zero_shot", *parameters, "-p", "checkpoint", str(checkpoint))
+    assert done.returncode == 0, done.stderr[-3000:]
+    runs = read_runs(tmp_path / "results", status="ok")
+    scored = runs[runs["notebook"] == "deri_zero_shot"]
+    assert set(scored["method"]) == {"deri", "random-encoder", "chance"}
+    assert set(scored["dataset"]) == {"ptbxl-super", "ptbxl-sub", "ptbxl-form", "ptbxl-rhythm", "cpsc2018", "csn"}
+    assert set(scored["leads"]) == {"I,II,V5"}
+    chance = scored[scored["method"] == "chance"]
+    assert chance["value"].between(47, 53).all()
+    executed = (tmp_path / "results/deri_zero_shot/deri_zero_shot.ipynb").read_text()
+    assert len(executed) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (("-p", "epoch", "1"), "unknown parameter 'epoch'"),
+        (("-p", "profile", "huge"), "profile"),
+        (("-p", "dataset", "ptb-xl", "-p", "data_root", "no/such/folder"), "no/such/folder"),
+    ],
+)
+def test_bad_parameters_stop_the_run(tmp_path, parameters, message):
+    done = run("deri_pretrain", "-p", "results_dir", str(tmp_path), *parameters)
+    assert done.returncode != 0
+    assert "ParameterError" in done.stderr
+    assert message in done.stderr
