@@ -70,7 +70,7 @@ def from_pretrained(folder: str | Path, paper: str | None = None) -> nn.Module:
     folder = Path(folder)
     stored = read_config(folder)
     if paper is not None and stored["paper"] != paper:
-        raise CheckpointError(f"{folder} holds a checkpoint of '{stored['paper']}', not of '{paper}'; give one of those")
+        raise CheckpointError(f"{folder} holds a checkpoint of '{stored['paper']}', not of '{paper}'; give one of it")
     module = papers.load(stored["paper"])
     known = {field.name for field in dataclasses.fields(module.Config)}
     if set(stored["config"]) != known:

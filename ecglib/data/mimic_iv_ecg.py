@@ -4,15 +4,14 @@ Gow et al. 2023, doi 10.13026/4nqg-sb35 (ODbL). Each record has up to 18 stateme
 ``report_17`` of machine_measurements.csv. Its files store aVF before aVL; leads go by name here.
 """
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecglib.data.originals import download_wfdb, file_id, hash_fold, need_columns, need_file, read_csv, tidy
+from ecglib.data.originals import download_wfdb, file_id, hash_fold, need_columns, need_file, read_csv
 from ecglib.data.wfdb_io import read_record
+from ecglib.reports import MIN_WORDS, clean_statements, is_usable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,23 +21,6 @@ _HOW = (
     f"MIMIC-IV-ECG is the folder with {_REPORTS}, {_LIST} and files/; ecglib.data.mimic_iv_ecg.download(folder) gets it"
 )
 _STATEMENTS = tuple(f"report_{i}" for i in range(18))
-_EKG = re.compile(r"\bEKG\b", re.IGNORECASE)
-FEWEST_WORDS = 4
-
-
-def clean_report(statements: Sequence[str]) -> str:
-    """The statements of one record as one text: ``"Sinus rhythm. Possible right atrial abnormality."``
-
-    Each statement loses the cart's decoration (``***``, ``---``, ``==``), blanks and a final stop; «EKG» becomes
-    «ECG»; empty statements and exact repetitions (whatever their case) go; the rest is joined with full stops.
-    Upper and lower case stay, tokenizers that want none lower it themselves.
-    """
-    kept: dict[str, str] = {}
-    for statement in statements:
-        text = _EKG.sub("ECG", tidy(statement).strip("*=- .,;"))
-        if text:
-            kept.setdefault(text.lower(), text)
-    return ". ".join(kept.values()) + "." if kept else ""
 
 
 class MimicIvEcg:
@@ -50,7 +32,7 @@ class MimicIvEcg:
     """
 
     name = "mimic-iv-ecg"
-    version = 1
+    version = 2  # 2: reports cleaned by ecglib.reports
 
     def __init__(self, root: str | Path, sampling_rate_hz: float = 500.0):
         self.root = Path(root)
@@ -71,13 +53,15 @@ class MimicIvEcg:
         wanted = ("study_id", *_STATEMENTS)
         texts = read_csv(self.root / _REPORTS, usecols=lambda column: column in wanted)
         need_columns(texts, wanted, self.root / _REPORTS)
-        reports = [clean_report(row) for row in texts[list(_STATEMENTS)].itertuples(index=False, name=None)]
+        statements = texts[list(_STATEMENTS)].itertuples(index=False, name=None)
+        # Case and letters stay: a tokenizer that wants neither changes them itself.
+        reports = [clean_statements(row, lower=False, ascii_only=False) for row in statements]
         report_of = dict(zip(texts["study_id"], reports, strict=True))
         found = [report_of.get(study) for study in files["study_id"]]
-        long_enough = np.array([text is not None and len(text.split()) >= FEWEST_WORDS for text in found], bool)
+        long_enough = np.array([text is not None and is_usable(text) for text in found], bool)
         self._left_out = {
             "no row of statements": sum(text is None for text in found),
-            f"report of fewer than {FEWEST_WORDS} words": int(
+            f"report of fewer than {MIN_WORDS} words": int(
                 sum(text is not None for text in found) - long_enough.sum()
             ),
         }

@@ -6,28 +6,12 @@ import pytest
 from wfdb_files import MIMIC_LEADS, heartbeat, prepare_here, write_record
 
 from ecglib.data import open_dataset
-from ecglib.data.mimic_iv_ecg import MimicIvEcg, clean_report
+from ecglib.data.mimic_iv_ecg import MimicIvEcg
 from ecglib.data.originals import hash_fold
 from ecglib.signals import quality
 
 # wfdb uses a keyword that pandas will drop
 pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword")
-
-
-@pytest.mark.parametrize(
-    ("statements", "report"),
-    [
-        (["Sinus rhythm", "Possible right atrial abnormality", "", "Borderline ECG"],
-         "Sinus rhythm. Possible right atrial abnormality. Borderline ECG."),
-        (["*** ABNORMAL EKG ***", "  Atrial   fibrillation. ", "--- Warning ---"],
-         "ABNORMAL ECG. Atrial fibrillation. Warning."),
-        (["Sinus rhythm.", "sinus rhythm", "SINUS RHYTHM"], "Sinus rhythm."),
-        (["", " ", "***"], ""),
-        (["QRS-T angle > 60°"], "QRS-T angle > 60°."),
-    ],
-)  # fmt: skip
-def test_mimic_statements_become_one_clean_report(statements, report):
-    assert clean_report(statements) == report
 
 
 def mimic_folder(root, signals, reports):
@@ -61,9 +45,9 @@ def test_mimic_folder_with_its_own_lead_order(tmp_path):
     store = prepare_here(MimicIvEcg(root), tmp_path / "s")
     assert store.records["id"].tolist() == ["40689238", "40689241", "40689243"]
     assert store.records["report"].tolist() == [
-        "Sinus rhythm. Possible right atrial abnormality.",
-        "Atrial fibrillation with rapid response. Abnormal ECG.",
-        "Vorhofflimmern ohne \u00dcberleitung, neu.",
+        "Sinus rhythm. Possible right atrial abnormality",
+        "Atrial fibrillation with rapid response. Abnormal ECG",
+        "Vorhofflimmern ohne \u00dcberleitung, neu",
     ]
     assert store.card["left_out"] == {"no row of statements": 1, "report of fewer than 4 words": 2}
     assert store.tasks == ()
