@@ -73,6 +73,9 @@ def _unfit(page: Path) -> str:
         return "stopped with an error"
     if any(cell.get("execution_count") is None for cell in code if "".join(cell["source"]).strip()):
         return "was not run to its end"
+    shown = [output.get("data", {}) for cell in code for output in cell["outputs"]]
+    if any(len(data) == 1 and "".join(data.get("text/plain", "")).startswith("<Figure size") for data in shown):
+        return "has a figure that is only shown as text"
     return "" if any(cell["outputs"] for cell in code) else "has no outputs"
 
 

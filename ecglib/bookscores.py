@@ -165,6 +165,7 @@ def _run(record: dict, chapters: Sequence[str]) -> str:
     dirty = {True: ", with uncommitted changes", False: "", None: ""}[record["dirty"]]
     memory = f"; peak memory {record['peak_memory_mb']:,.0f} MB" if record["peak_memory_mb"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    precision = {"no": "float32"}.get(machine["precision"], machine["precision"])  # accelerate's word for float32
     cores = f"{machine['cores']} cores" + (f", {machine['threads']} threads" if machine.get("threads") else "")
     lines = {
         "Status": "good" if record["status"] == "ok" else f"failed: {escape(record['error']['type'])}, "
@@ -173,9 +174,9 @@ def _run(record: dict, chapters: Sequence[str]) -> str:
         "Profile, seed": f"{record['profile'] or 'none'}, {'none' if record['seed'] is None else record['seed']}",
         "Data": data,
         "Commit": f"`{record['commit'][:12]}`{dirty}" if record["commit"] else "",
-        "Steps": f"{record['steps']:,} of {record['effective_batch'] or 0:,} records" if record["steps"] else "",
+        "Steps": f"{record['steps']:,}, each on {record['effective_batch'] or 0:,} records" if record["steps"] else "",
         "Checkpoint": escape(record["checkpoint_choice"] or ""),
-        "Machine": escape(f"{machine['cpu']}, {cores}; device {machine['device']}, {machine['precision']}"),
+        "Machine": escape(f"{machine['cpu']}, {cores}; device {machine['device']}, {precision}"),
         "Time": f"{duration(record['wall_s'])}{memory}",
         "Versions": escape(versions),
         "Notes": escape(record["notes"]),

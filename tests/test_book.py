@@ -152,6 +152,15 @@ def test_missing_chapters_are_named_with_their_command(project, capsys, monkeypa
     assert not (project / bookbuild.GENERATED).exists()
 
 
+def test_a_chapter_shows_its_figures(project):
+    drawn = {"output_type": "display_data", "data": {"text/plain": ["<Figure size 9x9 with 1 Axes>"]}, "metadata": {}}
+    chapter(project, "data", [drawn | {"data": drawn["data"] | {"image/png": "iVBO"}}])
+    bookbuild.check_chapters(project)
+    chapter(project, "data", [drawn])
+    with pytest.raises(ResultError, match="figure that is only shown as text"):
+        bookbuild.check_chapters(project)
+
+
 @pytest.mark.parametrize(("count", "message"), [(None, "was not run to its end"), (1, "has no outputs")])
 def test_a_notebook_that_never_ran_is_no_chapter(project, count, message):
     chapter(project, "data", [], count)
