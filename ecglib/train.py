@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
 from safetensors import safe_open
 from safetensors.torch import save as dump_tensors
 from torch import Tensor, nn
@@ -123,7 +124,9 @@ def fit(
         raise ValueError(f"{len(data.reports)} records do not fill one batch of {schedule.batch_size}")
     # Accelerate keeps the first precision of a process for good; a notebook may ask for another in its second run.
     AcceleratorState._reset_state(reset_partial_state=False)
-    accelerator = Accelerator(mixed_precision=schedule.precision)
+    # A term that is switched off leaves parameters without a gradient, which several processes must be told.
+    several = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = Accelerator(mixed_precision=schedule.precision, kwargs_handlers=[several])
     run = _Run(model, data, schedule, Path(folder), accelerator)
     run.resume()
     run.train(report if accelerator.is_main_process else None)

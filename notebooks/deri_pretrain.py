@@ -41,6 +41,7 @@ data_root: str = ""  # folder with the original files; needed unless dataset is 
 results_dir: str = "results"  # where checkpoint, figures, tables and the run record go
 n_records: int = 0  # pairs to train on; 0: the profile's number
 epochs: int = 0  # passes over the pairs; 0: the profile's number
+processes: int = 0  # processes to train on; 0: one per GPU, or one
 terms: str = "align,mixed,dec_e,dec_t,rme"  # loss terms of equation 9 to keep (table 4)
 rme: str = "attention"  # attention, linear or dropout: how the two views are made (table 5)
 mask_ratio: float = 0.1  # share of ECG tokens masked in each view (table 6)
@@ -58,9 +59,10 @@ from IPython.display import Markdown, display
 from ecglib import datasets, figures, losses, pretrain
 from ecglib.checkpoint import save_pretrained
 from ecglib.evaluate import retrieval, retrieval_rows
+from ecglib.launch import fit_on
 from ecglib.papers import deri
 from ecglib.run import data_entry, start
-from ecglib.train import TrainingData, fit
+from ecglib.train import TrainingData
 
 run = start("deri_pretrain", globals())
 
@@ -180,7 +182,7 @@ start_table.round(2)
 
 # %%
 folder = pretrain.checkpoint_folder(results_dir, model, profile, dataset, seed)
-history = fit(model, data, schedule, folder)
+history = fit_on(processes or max(1, torch.cuda.device_count()), model, data, schedule, folder)
 fig = figures.training_curves(history, reference=dict.fromkeys(model.config.terms, log_b))
 run.save_figure(fig, "training_curves")
 run.save_table(pd.DataFrame(history), "history")
