@@ -132,13 +132,13 @@ def _set_muscle(case, codes, rng):
     for code, territory in INFARCTS.items():
         if code in codes:
             case.infarct = territory
-            case.stage = str(rng.choice(["acute", "recent", "old"], p=[0.22, 0.33, 0.45]))
+            case.stage = str(rng.choice(["acute", "recent", "old"], p=[0.17, 0.29, 0.54]))
             if "ANEUR" in codes:
                 case.stage = "aneurysm"
-            low, high = {"acute": (0.2, 0.9), "recent": (0.5, 1.2), "old": (0.5, 1.3), "aneurysm": (0.9, 1.5)}[
+            low, high = {"acute": (0.2, 0.9), "recent": (0.4, 1.1), "old": (0.38, 1.2), "aneurysm": (0.9, 1.5)}[
                 case.stage
             ]
-            case.scar = float(rng.uniform(low, high)) + 0.25 * (territory in ("P", "AS", "A"))
+            case.scar = float(rng.uniform(low, high)) + {"P": 0.45, "AS": 0.25, "A": 0.25}.get(territory, 0.0)
     if "QWAVE" in codes:
         case.infarct = str(rng.choice(["I", "L", "AS", "IL"]))
         case.scar = float(rng.uniform(0.6, 1.1))
@@ -168,7 +168,7 @@ def _set_recovery(case, codes, rng):
                 case.injury.append((territory, -some(0.12, 0.30), -some(0.0, 0.25), u(0.9, 1.3)))
     for code, territory in ISCHAEMIAS.items():
         if code in codes:
-            case.injury.append((territory, -some(0.02, 0.15), -some(0.20, 0.60), u(0.9, 1.4)))
+            case.injury.append((territory, -some(0.02, 0.14), -some(0.16, 0.58), u(0.9, 1.4)))
             if code == "ISC":
                 case.t_scale *= u(0.5, 1.0)
     if "LOWT" in codes:
