@@ -85,7 +85,10 @@ def zero_shot(
 
 @dataclass(frozen=True)
 class Retrieval:
-    """How often an ECG's own report is among the ten nearest, in percent, with a 95 % interval over patients."""
+    """How often an ECG's own report is among the ten nearest, in percent, with a 95 % interval over patients.
+
+    Every distinct report counts once, however many records share it: a ranking by mere frequency is then at chance.
+    """
 
     recall_at_10: float
     ci_low: float
@@ -103,10 +106,11 @@ def retrieval(model, store, *, repeats: int = 1000, seed: int = 0) -> Retrieval:
     column = {text: i for i, text in enumerate(distinct)}
     own = scores[np.arange(len(reports)), [column[text] for text in reports]]
     hit = (scores > own[:, None]).sum(axis=1) < 10
-    weights = patient_weights(store.records["patient"].to_numpy(), repeats, seed)
+    share = 1.0 / store.records["report"].map(store.records["report"].value_counts()).to_numpy()
+    weights = share * patient_weights(store.records["patient"].to_numpy(), repeats, seed)
     low, high = np.percentile(weights @ hit / weights.sum(axis=1), [2.5, 97.5])
     return Retrieval(
-        recall_at_10=100 * float(hit.mean()),
+        recall_at_10=100 * float((share * hit).sum() / len(distinct)),
         ci_low=100 * float(low),
         ci_high=100 * float(high),
         chance=100 * min(1.0, 10 / len(distinct)),

@@ -192,8 +192,9 @@ display(fig)
 # ## What has been learned
 #
 # The loss says how well the batches it saw were told apart. A better question: given a *new* ECG, is its own report
-# among the ten nearest of all distinct reports of the held-out pairs? Chance is ten divided by their number. For real
-# data the held-out pairs are those of fold 10, whose patients were not seen in training.
+# among the ten nearest of all distinct reports of the held-out pairs? Every distinct report counts once, so that a
+# ranking by mere frequency gains nothing; chance is ten divided by their number. For real data the held-out pairs are
+# those of fold 10, whose patients were not seen in training.
 
 # %%
 held_out = datasets.held_out_pairs(profile, dataset, data_root, seed)
