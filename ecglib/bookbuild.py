@@ -13,78 +13,35 @@ import sys
 import time
 from pathlib import Path
 
+from ecglib.bookchapters import (
+    GENERATED,
+    check_chapters,
+    page_names,
+    toc_pages,
+    toc_with_variants,
+    variant_page,
+    variants,
+)
 from ecglib.errors import ResultError
 from ecglib.paths import atomic_write, project_root
 
-GENERATED = Path("book/generated")
+TOC = GENERATED / "_toc.yml"
 INDEX = Path("_build/html/index.html")
 FINDER = re.compile(r"(?<=<!-- finder -->\n).*?(?=<!-- /finder -->)", re.DOTALL)
 
 
-def toc_pages(root: Path) -> list[str]:
-    """Every page that ``_toc.yml`` names, without suffix, in reading order."""
-    import yaml
-
-    def walk(node: object):
-        if isinstance(node, dict):
-            yield from (node[key] for key in ("root", "file") if key in node)
-            for value in node.values():
-                yield from walk(value)
-        elif isinstance(node, list):
-            for entry in node:
-                yield from walk(entry)
-
-    path = root / "_toc.yml"
-    if not path.is_file():
-        raise ResultError("_toc.yml not found: run make book in a clone of the project")
-    return list(walk(yaml.safe_load(path.read_text(encoding="utf-8"))))
-
-
-def chapters(root: Path) -> list[str]:
-    """Stems of the notebooks that are chapters: ``results/<stem>/<stem>`` in ``_toc.yml``."""
-    matches = (re.fullmatch(r"results/(\w+)/\1", page) for page in toc_pages(root))
-    return [match[1] for match in matches if match]
-
-
-def check_chapters(root: Path) -> None:
-    """ResultError naming every chapter that is missing, unfinished or without a good run record, and its command."""
-    problems = []
-    for stem in chapters(root):
-        page = root / "results" / stem / f"{stem}.ipynb"
-        problem = _unfit(page) if page.is_file() else "is missing"
-        if problem:
-            problems.append(f"results/{stem}/{stem}.ipynb {problem}: papermill notebooks/{stem}.ipynb")
-        elif not any(json.loads(record.read_text(encoding="utf-8")).get("status") == "ok"
-                     for record in (root / "results" / "runs" / stem).glob("*.json")):  # fmt: skip
-            problems.append(f"results/runs/{stem}/ holds no good run: papermill notebooks/{stem}.ipynb")
-    if problems:
-        raise ResultError("The book needs its executed chapters; make them with the command behind each:\n  "
-                          + "\n  ".join(problems))  # fmt: skip
-
-
-def _unfit(page: Path) -> str:
-    """What keeps an executed notebook out of the book, or ""."""
-    try:
-        cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
-    except (ValueError, KeyError):
-        return "is no notebook"
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
-    if any(output["output_type"] == "error" for cell in code for output in cell["outputs"]):
-        return "stopped with an error"
-    if any(cell.get("execution_count") is None for cell in code if "".join(cell["source"]).strip()):
-        return "was not run to its end"
-    shown = [output.get("data", {}) for cell in code for output in cell["outputs"]]
-    if any(len(data) == 1 and "".join(data.get("text/plain", "")).startswith("<Figure size") for data in shown):
-        return "has a figure that is only shown as text"
-    return "" if any(cell["outputs"] for cell in code) else "has no outputs"
-
-
 def generate(root: Path) -> list[Path]:
     """Write ``book/generated`` from results/ and the cards; files that are no longer made are removed."""
+    import yaml
+
     from ecglib.bookpages import collect, pages
 
-    made = {root / GENERATED / name: text for name, text in pages(collect(root, chapters(root))).items()}
-    for old in (root / GENERATED).glob("*.md"):
+    made = {root / GENERATED / name: text for name, text in pages(collect(root, page_names(root))).items()}
+    for (stem, dataset), path in variants(root).items():
+        page = variant_page(json.loads(path.read_text(encoding="utf-8")), dataset)
+        made[root / GENERATED / f"{stem}_{dataset}.ipynb"] = json.dumps(page, indent=1, ensure_ascii=False)
+    made[root / TOC] = yaml.safe_dump(toc_with_variants(root), sort_keys=False)
+    for old in (root / GENERATED).glob("*"):
         if old not in made:
             old.unlink()
     for path, text in made.items():
@@ -103,7 +60,8 @@ def finder_for_readme() -> str:
 def build(root: Path) -> None:
     """Run Jupyter Book from scratch; ResultError when it warns or fails, with what it printed shown first."""
     start = "from jupyter_book.cli.main import main; main()"
-    command = [sys.executable, "-c", start, "build", ".", "--all", "-W", "-n", "--keep-going", "-q"]
+    command = [sys.executable, "-c", start, "build", ".", "--toc", str(TOC)]
+    command += ["--all", "-W", "-n", "--keep-going", "-q"]
     run = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if "No module named jupyter_book" in run.stdout:
         raise ResultError('jupyter-book is not installed: pip install -c requirements/lock.txt -e ".[book]"')
@@ -127,7 +85,7 @@ def main(arguments: list[str]) -> int:
     except ResultError as error:
         print(error, file=sys.stderr)
         return 1
-    count = len(toc_pages(root))
+    count = len(toc_pages(root)) + len(variants(root))
     print(f"Book of {count} pages built in {time.perf_counter() - start:.0f} s. Open {INDEX}")
     return 0
 

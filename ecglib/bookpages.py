@@ -4,7 +4,7 @@ Each page is a function of :class:`Material`; ``ecglib.bookbuild`` writes them t
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,23 +20,23 @@ from ecglib.papers.card import Card, Deviation, read_record
 
 @dataclass(frozen=True)
 class Material:
-    """What the pages are made of. ``chapters``: notebooks with a page; ``pictures``: their shared figure, if drawn."""
+    """What the pages are made of."""
 
     records: list[dict]  # newest first
     runs: pd.DataFrame  # ecglib.results.read_runs
     cards: dict[str, Card]
     deviations: dict[str, tuple[Deviation, ...]]
-    chapters: tuple[str, ...]
-    pictures: dict[str, str]  # notebook -> path from the project's root
+    chapters: Mapping[tuple[str, str], str]  # notebook, data set -> page
+    pictures: dict[str, str]  # notebook -> its figure of reported and reproduced, counted from the project's root
 
 
-def collect(root: Path, chapters: Sequence[str]) -> Material:
+def collect(root: Path, chapters: Mapping[tuple[str, str], str]) -> Material:
     """Read all run records under ``root/results`` and the cards. ResultError names a record that is damaged."""
     files = sorted((root / "results" / "runs").glob("*/*.json"))
     records = sorted(map(results.read_record, files), key=lambda r: (r["created"], r["run_id"]), reverse=True)
     read = read_cards()
     pictures = {}
-    for notebook in chapters:
+    for notebook in dict.fromkeys(notebook for notebook, _ in chapters):
         for kind in ("png", "svg"):  # the svg where both exist
             path = f"results/{notebook}/reported_vs_reproduced.{kind}"
             if (root / path).is_file():
@@ -46,7 +46,7 @@ def collect(root: Path, chapters: Sequence[str]) -> Material:
         runs=results.read_runs(root / "results"),
         cards={stem: card for stem, (card, _) in read.items()},
         deviations={stem: deviations for stem, (_, deviations) in read.items()},
-        chapters=tuple(chapters),
+        chapters=chapters,
         pictures=pictures,
     )
 
@@ -73,7 +73,7 @@ def pages(material: Material) -> dict[str, str]:
 # Where things are
 
 
-def finder_table(cards: Sequence[Card], chapters: Sequence[str] | None = None) -> str:
+def finder_table(cards: Sequence[Card], chapters: Mapping[tuple[str, str], str] | None = None) -> str:
     """The finder: what a newcomer looks for, one column per paper.
 
     With ``chapters`` notebooks lead to the book's pages; without, as in README.md, files and notebooks are links.

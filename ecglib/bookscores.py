@@ -1,7 +1,7 @@
 """The book's scoreboard and provenance pages: printed numbers beside those of the run records, and the records."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -53,9 +53,12 @@ def _blocks(material: "Material", stem: str, card: Card) -> list[str]:
         what = notebook.removeprefix(f"{stem}_").replace("_", "-").replace("pretrain", "pre-training").capitalize()
         title = f"{what}, {DATA_KINDS[kind]}, profile {profile}" + ("" if leads == "all" else f", leads {leads}")
         name = METRICS.get(metric, metric.replace("_", " "))
+        newest = next(record for record in material.records if record["run_id"] in set(block.run_id))
+        dataset = newest["parameters"].get("dataset", "simulated")
         parts += [
             f"### {title}" if metric == "macro_auc" else f"### {title}: {name}",
-            f"Chapter: {chapter_link(notebook, material.chapters)}. {_trained_on(material, block)} Scores are {name}.",
+            f"Chapter: {chapter_link(notebook, material.chapters, dataset)}. {_trained_on(material, block)} "
+            f"Scores are {name}.",
             _block_table(block, stem, card, metric),
         ]
     return parts
@@ -156,7 +159,7 @@ def provenance(material: "Material") -> str:
     return "\n\n".join(parts)
 
 
-def _run(record: dict, chapters: Sequence[str]) -> str:
+def _run(record: dict, chapters: Mapping[tuple[str, str], str]) -> str:
     run_id, machine = record["run_id"], record["machine"]
     data = "<br>".join(
         f"{d.get('role', 'used')}: `{name}`, {DATA_KINDS[d['kind']]}, {_counts(d['counts'])}, fingerprint "
@@ -170,7 +173,7 @@ def _run(record: dict, chapters: Sequence[str]) -> str:
     lines = {
         "Status": "good" if record["status"] == "ok" else f"failed: {escape(record['error']['type'])}, "
         f"{escape(record['error']['message'])}",
-        "Chapter": chapter_link(record["notebook"], chapters),
+        "Chapter": chapter_link(record["notebook"], chapters, record["parameters"].get("dataset", "simulated")),
         "Profile, seed": f"{record['profile'] or 'none'}, {'none' if record['seed'] is None else record['seed']}",
         "Data": data,
         "Commit": f"`{record['commit'][:12]}`{dirty}" if record["commit"] else "",

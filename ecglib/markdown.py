@@ -1,7 +1,7 @@
 """Small pieces of Markdown that the book's computed pages are made of."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -35,11 +35,10 @@ def run_link(text: str, run_id: str) -> str:
     return f"{{ref}}`{text} <run-{run_id.lower()}>`"
 
 
-def chapter_link(notebook: str, chapters: Sequence[str], text: str = "") -> str:
-    """A link to an executed chapter, or the notebook's name where the book has none."""
-    if notebook in chapters:
-        return f"{{doc}}`{text or notebook} </results/{notebook}/{notebook}>`"
-    return f"`{notebook}`"
+def chapter_link(notebook: str, chapters: Mapping[tuple[str, str], str], dataset: str = "simulated") -> str:
+    """A link to an executed chapter, on this data set where it has one, or the notebook's name if the book has none."""
+    page = chapters.get((notebook, dataset)) or chapters.get((notebook, "simulated"))
+    return f"{{doc}}`{notebook} </{page}>`" if page else f"`{notebook}`"
 
 
 def interval(low: float | None, high: float | None) -> str:

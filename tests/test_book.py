@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ecglib import bookbuild, bookpages, results
+from ecglib import bookbuild, bookchapters, bookpages, results
 from ecglib.data.labels import TASKS
 from ecglib.errors import ResultError
 from ecglib.markdown import escape, symbols, table
@@ -42,7 +42,7 @@ def project(tmp_path) -> Path:
     scores = [metric("deri", task, 80 + i) for i, task in enumerate(SIX)]
     scores += [metric("chance", task, 50.0) for task in SIX] + [metric("random-encoder", task, 52.0) for task in SIX]
     runs = {"data": [], "deri_pretrain": [], "deri_zero_shot": scores}
-    for minute, stem in enumerate(bookbuild.chapters(tmp_path)):
+    for minute, stem in enumerate(bookchapters.chapters(tmp_path)):
         results.write_record(record(stem, minute, runs.get(stem, [])), tmp_path / "results")
         output = {"output_type": "stream", "name": "stdout", "text": "1\n"}
         chapter(tmp_path, stem, [output])
@@ -57,7 +57,7 @@ def chapter(root: Path, stem: str, outputs: list[dict], count: int | None = 1) -
 
 
 def made(root: Path) -> dict[str, str]:
-    return bookpages.pages(bookpages.collect(root, bookbuild.chapters(root)))
+    return bookpages.pages(bookpages.collect(root, bookchapters.page_names(root)))
 
 
 def test_scoreboard_puts_printed_and_run_side_by_side(project):
@@ -88,7 +88,7 @@ def test_provenance_holds_every_run_and_says_what_is_not_good(project):
     failed = record("deri_pretrain", 9, [], status="failed", error={"type": "OSError", "message": "disk | full"})
     results.write_record(failed, project / "results")
     page = made(project)["provenance.md"]
-    assert page.count("(run-") == len(bookbuild.chapters(project)) + 1
+    assert page.count("(run-") == len(bookchapters.chapters(project)) + 1
     assert r"failed: OSError, disk \| full" in page
     assert "`0123456789ab`, with uncommitted changes" in page
     assert "2.5 min" in page
@@ -113,7 +113,7 @@ def test_headline_shows_the_figure_that_is_there(project):
 
 def test_deviations_and_label_spaces_are_whole(project):
     pages = made(project)
-    for stem, deviations in bookpages.collect(project, ()).deviations.items():
+    for stem, deviations in bookpages.collect(project, {}).deviations.items():
         assert deviations, stem
         for entry in deviations:
             assert symbols(escape(entry.here)) in pages["deviations.md"]
@@ -130,18 +130,18 @@ def test_generated_files_follow_the_results(project):
     assert not stale.exists()
     before = {path: path.stat().st_mtime_ns for path in written}
     assert {path: path.stat().st_mtime_ns for path in bookbuild.generate(project)} == before
-    named = {page for page in bookbuild.toc_pages(project) if page.startswith("book/generated/")}
+    named = {page for page in bookchapters.toc_pages(project) if page.startswith("book/generated/")}
     assert named == {f"book/generated/{path.stem}" for path in written if not path.name.startswith("_")}
 
 
 def test_missing_chapters_are_named_with_their_command(project, capsys, monkeypatch):
-    bookbuild.check_chapters(project)
+    bookchapters.check_chapters(project)
     (project / "results/data/data.ipynb").unlink()
     chapter(project, "deri_pretrain", [{"output_type": "error", "ename": "E", "evalue": "", "traceback": []}])
     for path in (project / "results/runs/deri_zero_shot").iterdir():
         path.unlink()
     with pytest.raises(ResultError) as caught:
-        bookbuild.check_chapters(project)
+        bookchapters.check_chapters(project)
     message = str(caught.value)
     assert "results/data/data.ipynb is missing: papermill notebooks/data.ipynb" in message
     assert "deri_pretrain.ipynb stopped with an error: papermill notebooks/deri_pretrain.ipynb" in message
@@ -155,17 +155,37 @@ def test_missing_chapters_are_named_with_their_command(project, capsys, monkeypa
 def test_a_chapter_shows_its_figures(project):
     drawn = {"output_type": "display_data", "data": {"text/plain": ["<Figure size 9x9 with 1 Axes>"]}, "metadata": {}}
     chapter(project, "data", [drawn | {"data": drawn["data"] | {"image/png": "iVBO"}}])
-    bookbuild.check_chapters(project)
+    bookchapters.check_chapters(project)
     chapter(project, "data", [drawn])
     with pytest.raises(ResultError, match="figure that is only shown as text"):
-        bookbuild.check_chapters(project)
+        bookchapters.check_chapters(project)
+
+
+def test_the_same_notebook_on_a_real_set_is_a_page_below_its_chapter(project):
+    text = "(place)=\n# A title\n\n[here](#place) [a](../deri_pretrain/deri_pretrain) [b](../../book/protocol)"
+    page = project / "results/deri_zero_shot/ptb-xl/deri_zero_shot.ipynb"
+    page.parent.mkdir()
+    page.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": text.splitlines(keepends=True)}]}))
+    on_real = record("deri_zero_shot", 8, [metric("deri", SIX[0], 70.0, data_kind="subset")],
+                     parameters={"leads": "all", "dataset": "ptb-xl"})  # fmt: skip
+    results.write_record(on_real, project / "results")
+    bookbuild.generate(project)
+    folder = project / bookchapters.GENERATED
+    written = json.loads((folder / "deri_zero_shot_ptb-xl.ipynb").read_text())["cells"][0]["source"]
+    assert written.startswith("(place-ptb-xl)=\n# A title, PTB-XL records\n\n[here](#place-ptb-xl) ")
+    assert written.endswith(" [a](/results/deri_pretrain/deri_pretrain) [b](/book/protocol)")
+    assert "- file: book/generated/deri_zero_shot_ptb-xl" in (folder / "_toc.yml").read_text()
+    assert "</book/generated/deri_zero_shot_ptb-xl>" in (folder / "scoreboard.md").read_text()
+    page.unlink()
+    bookbuild.generate(project)
+    assert not (folder / "deri_zero_shot_ptb-xl.ipynb").exists()
 
 
 @pytest.mark.parametrize(("count", "message"), [(None, "was not run to its end"), (1, "has no outputs")])
 def test_a_notebook_that_never_ran_is_no_chapter(project, count, message):
     chapter(project, "data", [], count)
     with pytest.raises(ResultError, match=message):
-        bookbuild.check_chapters(project)
+        bookchapters.check_chapters(project)
 
 
 def test_readme_holds_the_finder():
@@ -180,8 +200,8 @@ def test_links_of_the_readme_exist():
 
 
 def test_table_of_contents_names_pages_that_exist():
-    chapters = set(bookbuild.chapters(ROOT))
-    for page in bookbuild.toc_pages(ROOT):
+    chapters = set(bookchapters.chapters(ROOT))
+    for page in bookchapters.toc_pages(ROOT):
         if not page.startswith(("results/", "book/generated/")):
             assert (ROOT / f"{page}.md").is_file(), page
     for card, _ in bookpages.read_cards().values():
