@@ -69,7 +69,7 @@ def _unfit(page: Path) -> str:
         return "was not run to its end"
     shown = [output.get("data", {}) for cell in code for output in cell["outputs"]]
     if any(len(data) == 1 and "".join(data.get("text/plain", "")).startswith("<Figure size") for data in shown):
-        return "has a figure that is only shown as text"
+        return "shows a figure as text only (figures.show draws it)"
     return "" if any(cell["outputs"] for cell in code) else "has no outputs"
 
 
