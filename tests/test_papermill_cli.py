@@ -143,6 +143,14 @@ def test_where_the_path_goes(project, monkeypatch, args, expected):
                                      for e in expected]  # fmt: skip
 
 
+def test_a_real_set_lies_beside_the_simulated_chapter(project, monkeypatch):
+    monkeypatch.chdir(project)
+    args = plugin.complete(["notebooks/tiny.ipynb", "-p", "dataset", "ptb-xl"])
+    assert args[1] == os.path.join("results", "tiny", "ptb-xl", "tiny.ipynb")
+    args = plugin.complete(["notebooks/tiny.ipynb", "-p", "dataset", "simulated"])
+    assert args[1] == os.path.join("results", "tiny", "tiny.ipynb")
+
+
 @pytest.mark.parametrize(
     "args",
     [[], ["--version"], ["-h"], ["tiny.ipynb"], ["notebooks/none.ipynb"], ["notebooks/tiny.txt"], ["-", "-"],

@@ -185,7 +185,7 @@ def test_a_record(tmp_path):
     assert record["config"]["model"] == {"lr": 1e-3, "folder": "a/b"}
     assert (record["effective_batch"], record["steps"], record["machine"]["precision"]) == (128, 90, "bf16")
     assert record["parameters"]["data_root"] == "data"
-    assert record["predictions"] == "deri_pretrain/scores.npz"
+    assert record["predictions"] == "deri_pretrain/csn/scores.npz"  # a real set has its own folder
     assert record["notes"] == "read data and …/x.npy"
     assert record["status"] == "ok"
     with pytest.raises(ResultError, match="never changed"):
