@@ -51,6 +51,10 @@ def check_chapters(root: Path) -> None:
         elif not any(json.loads(record.read_text(encoding="utf-8")).get("status") == "ok"
                      for record in (root / "results" / "runs" / stem).glob("*.json")):  # fmt: skip
             problems.append(f"results/runs/{stem}/ holds no good run: papermill notebooks/{stem}.ipynb")
+    for (stem, dataset), page in variants(root).items():
+        if problem := _unfit(page):
+            command = f"papermill notebooks/{stem}.ipynb -p dataset {dataset} -p data_root DIR"
+            problems.append(f"results/{stem}/{dataset}/{stem}.ipynb {problem}: {command}")
     if problems:
         raise ResultError("The book needs its executed chapters; make them with the command behind each:\n  "
                           + "\n  ".join(problems))  # fmt: skip
