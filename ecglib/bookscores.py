@@ -81,6 +81,7 @@ def _block_table(block: pd.DataFrame, stem: str, card: Card, metric: str) -> str
     settings = list(dict.fromkeys(block.setting))
     families = {setting.split(", ")[0] for setting in settings}  # of "zero-shot, class names": what papers call it
     printed = results.reported(stem)
+    known = families <= set(printed.setting)
     printed = printed[(printed.metric == metric) & printed.setting.isin(families) & printed.dataset.isin(datasets)]
     printed = printed[printed.exhibit.isin(card.exhibits)]
     lines = []
@@ -98,7 +99,7 @@ def _block_table(block: pd.DataFrame, stem: str, card: Card, metric: str) -> str
         }
         name = {"random-encoder": "random encoder"}.get(method, paper_name(card.stem) if method == stem else method)
         mark = "" if method in BASELINES else "● "
-        variant = setting.partition(", ")[2] if len(families) == 1 else setting
+        variant = setting.partition(", ")[2] if known and len(families) == 1 else setting
         label = f"{mark}{escape(name)}" + (f", {escape(variant)}" if variant else "")
         lines.append([label, *(cells.get(d, "–") for d in datasets)])
     counts = {r.dataset: f"{int(r.n):,}" for r in block.itertuples() if pd.notna(r.n)}

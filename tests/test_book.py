@@ -176,7 +176,7 @@ def test_the_same_notebook_on_a_real_set_is_a_page_below_its_chapter(project):
     assert written.endswith(" [a](/results/deri_pretrain/deri_pretrain) [b](/book/protocol)")
     assert "- file: book/generated/deri_zero_shot_ptb-xl" in (folder / "_toc.yml").read_text()
     assert "</book/generated/deri_zero_shot_ptb-xl>" in (folder / "scoreboard.md").read_text()
-    with pytest.raises(ResultError, match="has no outputs: papermill .* -p dataset ptb-xl -p data_root DIR"):
+    with pytest.raises(ResultError, match=r"has no outputs: papermill .* -p dataset ptb-xl -p data_root DIR"):
         bookchapters.check_chapters(project)
     page.unlink()
     bookbuild.generate(project)
