@@ -19,6 +19,7 @@ export TOKENIZERS_PARALLELISM := false
 demo: $(READY)
 	$(BIN)/papermill notebooks/deri_pretrain.ipynb
 	$(BIN)/papermill notebooks/deri_zero_shot.ipynb
+	@$(BIN)/python -m ecglib.run --scrub results/deri_pretrain/deri_pretrain.ipynb results/deri_zero_shot/deri_zero_shot.ipynb
 	@$(BIN)/python -m ecglib.scores deri_zero_shot deri_pretrain
 
 test: $(READY)

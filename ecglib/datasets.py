@@ -4,7 +4,7 @@ import numpy as np
 
 from ecglib.data import open_dataset
 from ecglib.data.store import RecordStore
-from ecglib.errors import ParameterError
+from ecglib.errors import DataError, ParameterError
 from ecglib.profiles import get_profile
 
 TASKS_OF = {
@@ -12,18 +12,20 @@ TASKS_OF = {
     "cpsc2018": ("cpsc2018",),
     "csn": ("csn",),
 }
-RECORDS_OF_WHOLE_SET = {"mimic-iv-ecg": 800_035, "ptb-xl": 21_799, "cpsc2018": 6_877, "csn": 45_152}
+# Records that the whole set leaves in a store; of MIMIC-IV-ECG those whose report has more than three words.
+RECORDS_OF_WHOLE_SET = {"mimic-iv-ecg": 771_693, "ptb-xl": 21_799, "cpsc2018": 6_877, "csn": 45_152}
+SETS_WITH_REPORTS = ("mimic-iv-ecg", "ptb-xl")
 PRETRAINING_COHORT = "mimic-iv-ecg"  # the simulated set whose reports are written for pre-training
 TRAINING_FOLDS, TEST_FOLD = tuple(range(1, 9)), 10
 HELD_OUT_SEED = 1_000_003  # added to the seed for simulated records that no training run of that seed saw
 N_HELD_OUT = 1_000
 
 
-def data_kind(store: RecordStore, dataset: str) -> str:
-    """``simulated``; ``paper`` when a real set is there whole (within 2 %); else ``subset``."""
+def data_kind(store: RecordStore, dataset: str, folds: int = 10) -> str:
+    """``simulated``; ``paper`` when ``folds`` tenths of a real set are there whole, within 5 %; else ``subset``."""
     if dataset == "simulated":
         return "simulated"
-    return "paper" if store.card["records"] >= 0.98 * RECORDS_OF_WHOLE_SET[dataset] else "subset"
+    return "paper" if len(store) >= 0.95 * RECORDS_OF_WHOLE_SET[dataset] * folds / 10 else "subset"
 
 
 def pretraining_store(profile: str, dataset: str, data_root: str, seed: int, n_records: int = 0) -> RecordStore:
@@ -35,20 +37,16 @@ def pretraining_store(profile: str, dataset: str, data_root: str, seed: int, n_r
     size = get_profile(profile)
     if dataset == "simulated":
         return _simulated(PRETRAINING_COHORT, n_records or size.n_pretrain, seed, size.sampling_rate_hz)
-    store = _with_reports(open_dataset(dataset, data_root, sampling_rate_hz=size.sampling_rate_hz))
-    store = store.fold_in(*TRAINING_FOLDS)
-    if n_records and n_records < len(store):
-        chosen = np.random.default_rng(seed).permutation(len(store))[:n_records]
-        store = store.select(np.sort(chosen))
-    return store
+    store = _real_pairs(dataset, data_root, size.sampling_rate_hz, TRAINING_FOLDS)
+    return _some(store, n_records or len(store), seed)
 
 
 def held_out_pairs(profile: str, dataset: str, data_root: str, seed: int) -> RecordStore:
-    """Pairs that pre-training did not see: freshly simulated ones, or the test fold of a real set."""
+    """Pairs that pre-training did not see, at most a thousand: freshly simulated, or of a real set's test fold."""
     size = get_profile(profile)
     if dataset == "simulated":
         return _simulated(PRETRAINING_COHORT, N_HELD_OUT, seed + HELD_OUT_SEED, size.sampling_rate_hz)
-    return _with_reports(open_dataset(dataset, data_root, sampling_rate_hz=size.sampling_rate_hz)).fold_in(TEST_FOLD)
+    return _some(_real_pairs(dataset, data_root, size.sampling_rate_hz, (TEST_FOLD,)), N_HELD_OUT, seed)
 
 
 def evaluation_stores(
@@ -73,9 +71,30 @@ def evaluation_stores(
     return {dataset: store}
 
 
+def evaluation_kind(store: RecordStore, dataset: str) -> str:
+    """`data_kind` of records that `evaluation_stores` gave: a whole test fold is the paper's data."""
+    return data_kind(store, dataset, folds=1) if store.card["records"] > len(store) else data_kind(store, dataset)
+
+
 def _simulated(cohort: str, n: int, seed: int, sampling_rate_hz: float) -> RecordStore:
     return open_dataset("simulated", cohort=cohort, n=n, seed=seed, sampling_rate_hz=sampling_rate_hz)
 
 
-def _with_reports(store: RecordStore) -> RecordStore:
-    return store.select(np.array([bool(text.strip()) for text in store.records["report"]], dtype=bool))
+def _real_pairs(dataset: str, data_root: str, sampling_rate_hz: int, folds: tuple[int, ...]) -> RecordStore:
+    store = open_dataset(dataset, data_root, sampling_rate_hz=sampling_rate_hz)
+    told = np.array([bool(text.strip()) for text in store.records["report"]], dtype=bool)
+    chosen = told & store.records["fold"].isin(folds).to_numpy()
+    if not chosen.any():
+        raise DataError(
+            f"{data_root}: none of the {len(store)} records of {dataset} has a report and lies in fold "
+            f"{', '.join(map(str, folds))}, so there is nothing to learn from; sets with reports are "
+            f"{', '.join(SETS_WITH_REPORTS)}"
+        )
+    return store.select(chosen)
+
+
+def _some(store: RecordStore, n: int, seed: int) -> RecordStore:
+    """At most ``n`` records, drawn by ``seed``, in their order."""
+    if n >= len(store):
+        return store
+    return store.select(np.sort(np.random.default_rng(seed).permutation(len(store))[:n]))

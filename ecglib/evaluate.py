@@ -34,11 +34,12 @@ def score_records(
     """``model.score`` over a whole store, in evaluation mode, in batches: C lists of prompts -> (N, C) float32."""
     model.eval()
     device = next(model.parameters()).device
+    classes = model.encode_classes(prompts)
     parts = []
     for start in range(0, len(store), batch_size):
         rows = np.arange(start, min(start + batch_size, len(store)))
         ecg = torch.from_numpy(store.read(rows, leads)).to(device)
-        parts.append(model.score(ecg, prompts, leads).float().cpu().numpy())
+        parts.append(model.score(ecg, classes, leads).float().cpu().numpy())
     return np.concatenate(parts)
 
 

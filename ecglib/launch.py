@@ -5,6 +5,7 @@ trained weights behind; the notebook loads them.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from ecglib.errors import CheckpointError
 from ecglib.paths import atomic_write
 from ecglib.train import Schedule, TrainingData, fit
 
-JOB, RESULT = "job.json", "trained"
+JOB, START, RESULT = "job.json", "start", "trained"
 
 
 def fit_on(
@@ -41,7 +42,8 @@ def fit_on(
     if processes == 1:
         return fit(model, data, schedule, folder, report)
     folder = Path(folder)
-    save_pretrained(model, folder / "start")
+    model.text_encoder.prepare(data.reports)
+    save_pretrained(model, folder / START)
     rows = None if data.store._rows is None else data.store._rows.tolist()
     job = {"store": str(data.store.folder), "rows": rows, "reports": data.reports, "schedule": vars(schedule)}
     atomic_write(folder / JOB, json.dumps(job))
@@ -60,6 +62,8 @@ def fit_on(
     load_weights(model, folder / RESULT / "model.safetensors")
     history = json.loads((folder / RESULT / "config.json").read_text(encoding="utf-8"))["history"]
     (folder / JOB).unlink()
+    for left in (START, RESULT):
+        shutil.rmtree(folder / left)
     return history
 
 
@@ -68,7 +72,8 @@ def _work(folder: Path) -> None:
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     store = RecordStore.open(job["store"])
     store = store if job["rows"] is None else store.select(job["rows"])
-    model = from_pretrained(folder / "start")
+    model = from_pretrained(folder / START)
+    model.text_encoder.prepare(job["reports"])  # from disk, where the notebook has left the states
     history = fit(model, TrainingData(store, job["reports"]), Schedule(**job["schedule"]), folder)
     from accelerate import PartialState
 

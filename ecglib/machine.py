@@ -46,6 +46,13 @@ def has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
+def torch_device():
+    """The ``torch.device`` that models run on here: the first GPU, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def device() -> str:
     """The accelerator's name as torch gives it, else ``cpu``."""
     if has_torch():

@@ -225,7 +225,17 @@ def _check_checkpoint(checkpoint: str) -> None:
         )
 
 
+def _at_least(name: str, lowest: int) -> Callable[[int], None]:
+    def check(value: int) -> None:
+        if value < lowest:
+            raise ParameterError(f"{name} = {value}: must be a whole number, {lowest} or more")
+
+    return check
+
+
 _CHECKS: dict[str, Callable] = {
+    **{name: _at_least(name, 0) for name in ("epochs", "n_records", "processes")},
+    "n_bootstrap": _at_least("n_bootstrap", 10),
     "seed": _check_seed,
     "leads": _check_leads,
     "results_dir": _check_results_dir,

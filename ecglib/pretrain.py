@@ -4,86 +4,147 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from ecglib import papers
 from ecglib.checkpoint import from_pretrained, read_config
+from ecglib.data.synthetic.stores import simulator_hash
 from ecglib.errors import CheckpointError
+from ecglib.machine import torch_device
 from ecglib.paths import expand, project_root, sha256_of
 from ecglib.profiles import get_profile
 from ecglib.train import Schedule
 
 MIN_STEPS_PER_EPOCH = 8
+# What a trained model depends on besides its Config, its schedule and its data.
+_SOURCES = ("encoders", "fusion.py", "launch.py", "losses.py", "masking.py", "text.py", "train.py")
 
 
-def schedule_for(profile: str, n_records: int, seed: int, epochs: int = 0) -> Schedule:
+def schedule_for(profile: str, n_records: int, seed: int, epochs: int = 0, processes: int = 1) -> Schedule:
     """The profile's schedule, with a batch that leaves at least eight steps an epoch and a precision this machine has.
 
-    Half precision needs a GPU to be of use; without one the run is in float32 and its record says so.
+    The batch is rounded down to what the processes can share evenly. Half precision needs a GPU to be of use; without
+    one the run is in float32 and its record says so.
     """
     schedule = get_profile(profile).schedule
-    batch = min(schedule.batch_size, max(8, n_records // MIN_STEPS_PER_EPOCH))
+    share = processes * schedule.accumulation
+    batch = min(schedule.batch_size, max(8, n_records // MIN_STEPS_PER_EPOCH)) // share * share
     precision = schedule.precision if torch.cuda.is_available() else "no"
     return dataclasses.replace(
         schedule, batch_size=batch, precision=precision, seed=seed, epochs=epochs or schedule.epochs
     )
 
 
-def build_model(stem: str, profile: str, seed: int, **changes) -> nn.Module:
-    """A paper's model in the size of the profile, its weights a function of ``seed``."""
+def usual_config(stem: str, profile: str) -> Any:
+    """The Config that a paper's chapters have in this profile when nothing is changed."""
     paper, size = papers.load(stem), get_profile(profile)
+    return (paper.demo_config if size.demo_size else paper.paper_config)(text_encoder=size.text_encoder)
+
+
+def build_model(stem: str, profile: str, seed: int, **changes) -> nn.Module:
+    """A paper's model in the size of the profile, on this machine's device, its weights a function of ``seed``."""
+    config = dataclasses.replace(usual_config(stem, profile), **changes)
     torch.manual_seed(seed)
-    make = paper.demo_model if size.demo_size else paper.paper_model
-    return make(**({"text_encoder": size.text_encoder} | changes))
+    return papers.load(stem).build(config).to(torch_device())
 
 
 def rebuild(model: nn.Module, seed: int) -> nn.Module:
     """The same composition with fresh weights and the same text tower: a random encoder to compare with."""
     torch.manual_seed(seed)
-    return papers.load(model.stem).build(model.config, text_encoder=model.text_encoder).eval()
+    fresh = papers.load(model.stem).build(model.config, text_encoder=model.text_encoder)
+    return fresh.to(next(model.parameters()).device).eval()
 
 
-def checkpoint_folder(results_dir: str | Path, model: nn.Module, profile: str, dataset: str, seed: int) -> Path:
-    """Where a pre-training run leaves its model; a changed configuration has a folder of its own."""
-    size = get_profile(profile)
-    paper = papers.load(model.stem)
-    usual = (paper.demo_config if size.demo_size else paper.paper_config)(text_encoder=size.text_encoder)
-    name = f"{profile}-{dataset}-seed{seed}"
-    if model.config != usual:
-        name += "-" + sha256_of(dataclasses.asdict(model.config), 8)
-    return expand(results_dir) / "checkpoints" / model.stem / name
+def variant(model: nn.Module, profile: str, epochs: int = 0, n_records: int = 0) -> str:
+    """Empty for the paper's model as the profile trains it; else a short hash of what was changed.
+
+    It stands in the name of the checkpoint's folder and of the method, so that an ablated or shortened model neither
+    replaces the paper's nor is scored under its name.
+    """
+    changed = {"config": dataclasses.asdict(model.config), "epochs": epochs, "n_records": n_records}
+    usual = {"config": dataclasses.asdict(usual_config(model.stem, profile)), "epochs": 0, "n_records": 0}
+    return "" if changed == usual else sha256_of(changed, 8)
+
+
+def method_name(stem: str, changed: str) -> str:
+    """``deri``, or ``deri-1a2b3c4d`` for a variant."""
+    return f"{stem}-{changed}" if changed else stem
+
+
+def checkpoint_folder(
+    results_dir: str | Path, stem: str, profile: str, dataset: str, seed: int, changed: str = ""
+) -> Path:
+    """Where a pre-training run leaves its model; a variant has a folder of its own."""
+    name = f"{profile}-{dataset}-seed{seed}" + (f"-{changed}" if changed else "")
+    return expand(results_dir) / "checkpoints" / stem / name
+
+
+def shown(folder: Path, results_dir: str | Path) -> str:
+    """A checkpoint's folder as a reader can give it again, without the path of this machine."""
+    return f"{Path(results_dir).as_posix()}/{folder.relative_to(expand(results_dir)).as_posix()}"
+
+
+def recipe(stem: str, profile: str) -> str:
+    """Hash of all that decides what a paper's usual model becomes in a profile: settings, simulator and code."""
+    size, package = get_profile(profile), Path(papers.__file__).parents[1]
+    files = [package / "papers" / f"{stem}.py"]
+    for name in _SOURCES:
+        files += sorted((package / name).glob("*.py")) if (package / name).is_dir() else [package / name]
+    described = {
+        "config": dataclasses.asdict(usual_config(stem, profile)),
+        "schedule": dataclasses.asdict(size.schedule),
+        "data": [size.n_pretrain, size.sampling_rate_hz, simulator_hash()],
+        "code": [sha256_of(file, 16) for file in files],
+    }
+    return sha256_of(described, 16)
 
 
 def pretrained(stem: str, profile: str, seed: int, checkpoint: str, results_dir: str | Path) -> tuple[nn.Module, dict]:
-    """The model an evaluation scores, in evaluation mode, and the record beside its weights.
+    """The model an evaluation scores, in evaluation mode on this machine's device, and the record beside its weights.
 
     ``checkpoint`` empty: the model that ``<stem>_pretrain`` makes in this profile, with this seed, on simulated ECGs.
-    If it is not there yet, that notebook is run first, as a reader would run it.
+    If it is not there yet, or was made by other code, settings or another simulator, that notebook is run first, as a
+    reader would run it.
 
     Raises:
-        CheckpointError: a folder without a checkpoint of this paper, or a pre-training that failed.
+        CheckpointError: a folder without a checkpoint of this paper, one that does not say what trained it, or a
+            pre-training that failed.
     """
-    if checkpoint:
-        folder = expand(checkpoint)
-        return from_pretrained(folder, paper=stem), read_config(folder)
-    folder = expand(results_dir) / "checkpoints" / stem / f"{profile}-simulated-seed{seed}"
-    if not (folder / "config.json").is_file():
-        _run_pretraining(stem, profile, seed, results_dir)
-    return from_pretrained(folder, paper=stem), read_config(folder)
+    folder = expand(checkpoint) if checkpoint else checkpoint_folder(results_dir, stem, profile, "simulated", seed)
+    if not checkpoint:
+        present = (folder / "config.json").is_file()
+        if not present or read_config(folder).get("recipe") != recipe(stem, profile):
+            why = "the checkpoint was made by other code or settings" if present else "there is no checkpoint yet"
+            print(f"{why}: running notebooks/{stem}_pretrain.ipynb first", flush=True)
+            _run_pretraining(stem, profile, seed, results_dir)
+    model, record = from_pretrained(folder, paper=stem), read_config(folder)
+    missing = {"dataset", "data", "data_kind", "training", "variant"} - set(record)
+    if missing:
+        raise CheckpointError(
+            f"{folder}/config.json does not say what trained the model (no {', '.join(sorted(missing))}); "
+            f"give a folder that {stem}_pretrain made"
+        )
+    return model.to(torch_device()), record
 
 
 def _run_pretraining(stem: str, profile: str, seed: int, results_dir: str | Path) -> None:
+    """The notebook through papermill, its lines of progress passed on."""
     notebook = f"{stem}_pretrain"
-    print(f"no checkpoint yet: running notebooks/{notebook}.ipynb first", flush=True)
     output = expand(results_dir) / notebook / f"{notebook}.ipynb"
     output.parent.mkdir(parents=True, exist_ok=True)
-    parameters = {"profile": profile, "seed": seed, "results_dir": str(results_dir)}
-    command = [sys.executable, "-m", "papermill", f"notebooks/{notebook}.ipynb", str(output), "--no-progress-bar"]
-    for name, value in parameters.items():
+    command = [sys.executable, "-m", "papermill", f"notebooks/{notebook}.ipynb", str(output)]
+    command += ["--engine", "ecg", "--no-progress-bar", "--log-output"]
+    for name, value in {"profile": profile, "seed": seed, "results_dir": str(results_dir)}.items():
         command += ["-p", name, str(value)]
-    done = subprocess.run(command, cwd=project_root(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        lines = (done.stderr.strip() or "no message").splitlines()
+    lines = []
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, cwd=project_root(), text=True, **pipes) as process:
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            if line.startswith("epoch"):
+                print(line.rstrip(), flush=True)
+    if process.returncode:
         raise CheckpointError(f"notebooks/{notebook}.ipynb failed, so there is nothing to score: {lines[-1]}")

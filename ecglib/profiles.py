@@ -28,7 +28,7 @@ PROFILES = {
         sampling_rate_hz=100,
         n_pretrain=6_400,
         n_evaluate={"ptb-xl": 1_500, "cpsc2018": 800, "csn": 1_500},
-        random_encoders=3,
+        random_encoders=5,
         schedule=Schedule(epochs=4, batch_size=128, lr=2e-3, weight_decay=1e-2),
         demo_size=True,
         text_encoder="minilm",

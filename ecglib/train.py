@@ -18,15 +18,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as dump_tensors
 from torch import Tensor, nn
 
+from ecglib.checkpoint import TRAINING_STATE
 from ecglib.data.store import RecordStore
 from ecglib.errors import CheckpointError
 from ecglib.paths import atomic_write, sha256_of
-
-STATE_FILE = "training.safetensors"
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,7 @@ def _run_id(model: nn.Module, data: TrainingData, schedule: Schedule) -> str:
     described = {
         "paper": model.stem,
         "config": dataclasses.asdict(model.config),
+        "text": model.text_encoder.fingerprint,
         "schedule": {k: v for k, v in dataclasses.asdict(schedule).items() if k != "checkpoint_every_s"},
         "data": data.fingerprint,
     }
@@ -111,12 +111,12 @@ def fit(
     """Train ``model`` in place and return its history, one dict per epoch.
 
     A history entry holds epoch, step, lr, seconds, total and the mean of every loss term. ``folder`` keeps the state
-    of an unfinished run; calling again with the same model, data and schedule goes on from it, anything else there is
-    refused. The file is removed when the run has ended: what remains is what ``save_pretrained`` writes.
+    of the run, also of one that has ended; calling again with the same model, data and schedule goes on from it,
+    anything else there is refused. ``save_pretrained`` into that folder removes the state, once the model is safe.
 
     Raises:
         CheckpointError: the state in ``folder`` belongs to another run, or cannot be written.
-        ValueError: fewer records than one batch; a loss that is not finite.
+        ValueError: fewer records than one batch; a batch that the processes cannot share; a loss that is not finite.
     """
     if len(data.reports) != len(data.store):
         raise ValueError(f"{len(data.store)} records but {len(data.reports)} reports")
@@ -127,6 +127,11 @@ def fit(
     # A term that is switched off leaves parameters without a gradient, which several processes must be told.
     several = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = Accelerator(mixed_precision=schedule.precision, kwargs_handlers=[several])
+    if schedule.batch_size % (accelerator.num_processes * schedule.accumulation):
+        raise ValueError(
+            f"a batch of {schedule.batch_size} cannot be shared by {accelerator.num_processes} processes with "
+            f"{schedule.accumulation} accumulation steps; choose a multiple of their product"
+        )
     run = _Run(model, data, schedule, Path(folder), accelerator)
     run.resume()
     run.train(report if accelerator.is_main_process else None)
@@ -138,7 +143,7 @@ class _Run:
 
     def __init__(self, model, data: TrainingData, schedule: Schedule, folder: Path, accelerator: Accelerator):
         self.data, self.schedule, self.accelerator = data, schedule, accelerator
-        self.path = folder / STATE_FILE
+        self.path = folder / TRAINING_STATE
         self.id = _run_id(model, data, schedule)
         self.history: list[dict] = []
         self.sums: dict[str, float] = {}
@@ -169,8 +174,7 @@ class _Run:
                 self.seconds, started = self.seconds + time.monotonic() - started, time.monotonic()
                 self.save()
                 saved = time.monotonic()
-        if self.accelerator.is_main_process:
-            self.path.unlink(missing_ok=True)
+        self.save()
 
     def _step(self, rows: np.ndarray, total: int) -> None:
         accelerator, schedule = self.accelerator, self.schedule
@@ -230,9 +234,15 @@ class _Run:
 
     def resume(self) -> None:
         """Take up the state in the folder, if there is one of this very run."""
+        for debris in self.path.parent.glob(f".{self.path.name}.*.partial"):  # of a run killed while it saved
+            debris.unlink(missing_ok=True)
         if not self.path.is_file():
             return
-        with safe_open(self.path, framework="pt") as file:
+        try:
+            opened = safe_open(self.path, framework="pt")
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{self.path} is damaged ({error}); remove it to start afresh") from error
+        with opened as file:
             place = json.loads(file.metadata()["place"])
             if place["run"] != self.id:
                 raise CheckpointError(

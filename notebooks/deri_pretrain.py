@@ -22,9 +22,9 @@
 # %% [markdown]
 # **At a glance**
 #
-# | | paper | this chapter, demo profile |
+# | | paper | this chapter by default |
 # |---|---|---|
-# | pairs | MIMIC-IV-ECG, 771,693 at 500 Hz | simulated, at 100 Hz |
+# | pairs | MIMIC-IV-ECG, 771,693 at 500 Hz | simulated, at 100 Hz; real ones with `dataset` and `data_root` |
 # | ECG encoder | ResNet18-1D, random start | the same, half the width |
 # | report encoder | MedCPT, frozen | MiniLM, frozen |
 # | machine | four RTX 4090 | two CPU cores, about three minutes |
@@ -36,7 +36,7 @@
 # %% tags=["parameters"]
 profile: str = "demo"  # demo (two CPU cores), gpu (one GPU), paper (the paper's schedule)
 seed: int = 0  # of weights, order of records, dropout and masks
-dataset: str = "simulated"  # simulated, mimic-iv-ecg, ptb-xl, cpsc2018 or csn: the pairs to learn from
+dataset: str = "simulated"  # simulated, mimic-iv-ecg or ptb-xl: the pairs to learn from
 data_root: str = ""  # folder with the original files; needed unless dataset is simulated
 results_dir: str = "results"  # where checkpoint, figures, tables and the run record go
 n_records: int = 0  # pairs to train on; 0: the profile's number
@@ -64,7 +64,15 @@ from ecglib.papers import deri
 from ecglib.run import data_entry, start
 from ecglib.train import TrainingData
 
-run = start("deri_pretrain", globals())
+run = start("deri_pretrain", globals(), choices={"dataset": ["simulated", *datasets.SETS_WITH_REPORTS], **deri.CHOICES})
+changes = {
+    "terms": tuple(term.strip() for term in terms.split(",")),
+    "rme": rme,
+    "mask_ratio": mask_ratio,
+    "shared_embedding": shared_embedding,
+    "temperature": temperature,
+}
+deri.check(deri.Config(**changes))
 
 # %% [markdown]
 # ## Data
@@ -133,16 +141,7 @@ figures.show(fig)
 # reading stands here.
 
 # %%
-model = pretrain.build_model(
-    "deri",
-    profile,
-    seed,
-    terms=tuple(terms.split(",")),
-    rme=rme,
-    mask_ratio=mask_ratio,
-    shared_embedding=shared_embedding,
-    temperature=temperature,
-)
+model = pretrain.build_model("deri", profile, seed, **changes)
 parts = {"ECG encoder": model.ecg_encoder, "D_e": model.decode_e, "D_t": model.decode_t, "all that learns": model}
 sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
 pd.DataFrame({"parameters": {name: f"{size:,}" for name, size in sizes.items()}})
@@ -164,12 +163,13 @@ display(Markdown(f"```python\n{inspect.getsource(losses.info_nce)}```"))
 # mean a broken composition, and the reader would know before spending an hour.
 
 # %%
-schedule = pretrain.schedule_for(profile, len(store), seed, epochs)
+processes = processes or max(1, torch.cuda.device_count())
+schedule = pretrain.schedule_for(profile, len(store), seed, epochs, processes)
 model.text_encoder.prepare(data.reports)
-model.train()
+untrained = pretrain.rebuild(model, seed).train()  # the same weights, so that looking does not touch the model
 with torch.no_grad():
-    first = model.losses(data.batch(range(min(len(store), schedule.batch_size)), torch.device("cpu")))
-log_b = math.log(min(len(store), schedule.batch_size))
+    first = untrained.losses(data.batch(range(schedule.batch_size), next(model.parameters()).device))
+log_b = math.log(schedule.batch_size)
 start_table = pd.DataFrame({"at the start": {name: value.item() for name, value in first.items()}, "log B": log_b})
 start_table.round(2)
 
@@ -181,12 +181,28 @@ start_table.round(2)
 # validation set to choose a checkpoint by; the last step is taken.
 
 # %%
-folder = pretrain.checkpoint_folder(results_dir, model, profile, dataset, seed)
-history = fit_on(processes or max(1, torch.cuda.device_count()), model, data, schedule, folder)
+changed = pretrain.variant(model, profile, epochs, n_records)
+folder = pretrain.checkpoint_folder(results_dir, "deri", profile, dataset, seed, changed)
+history = fit_on(processes, model, data, schedule, folder)
+
+kind = datasets.data_kind(store, dataset, folds=len(datasets.TRAINING_FOLDS))
+trained_on = data_entry(kind, store, "pretrain")
+training = {**vars(schedule), "effective_batch": schedule.batch_size, "steps": schedule.steps(len(store))}
+save_pretrained(
+    model,
+    folder,
+    dataset=dataset,
+    data_kind=kind,
+    data=trained_on,
+    training=training,
+    variant=changed,
+    recipe=pretrain.recipe("deri", profile),
+    checkpoint_choice="last step",
+)
 fig = figures.training_curves(history, reference=dict.fromkeys(model.config.terms, log_b))
 run.save_figure(fig, "training_curves")
 run.save_table(pd.DataFrame(history), "history")
-display(fig)
+figures.show(fig)
 
 # %% [markdown]
 # ## What has been learned
@@ -198,10 +214,11 @@ display(fig)
 
 # %%
 held_out = datasets.held_out_pairs(profile, dataset, data_root, seed)
-kind = datasets.data_kind(held_out, dataset)
+held_kind = datasets.data_kind(held_out, dataset, folds=1)
 pairs_of = "mimic-iv-ecg" if dataset == "simulated" else dataset  # the simulated pairs stand for MIMIC-IV-ECG
-metrics = retrieval_rows("deri", pairs_of, kind, retrieval(model, held_out))
-pd.DataFrame(metrics)[["method", "setting", "metric", "value", "ci_low", "ci_high", "n"]].round(1)
+metrics = retrieval_rows(pretrain.method_name("deri", changed), pairs_of, held_kind, retrieval(model, held_out))
+print(metrics[0]["setting"])
+pd.DataFrame(metrics)[["method", "metric", "value", "ci_low", "ci_high", "n"]].round(1)
 
 # %% [markdown]
 # ## The paper's schedule beside this run
@@ -239,14 +256,12 @@ display(Markdown(rows))
 # The record of this run is written last: parameters, data fingerprint, commit, machine and the numbers above.
 
 # %%
-training = {**vars(schedule), "effective_batch": schedule.batch_size, "steps": schedule.steps(len(store))}
-trained_on = data_entry(kind, store, "pretrain")
-save_pretrained(model, folder, training=training, dataset=dataset, data_kind=kind, data=trained_on)
 written = run.record(
     metrics,
-    data={"pretrain": trained_on, "held-out": data_entry(kind, held_out, "test")},
+    data={"pretrain": trained_on, "held-out": data_entry(held_kind, held_out, "test")},
     model=model.config,
     training=training,
     checkpoint_choice="last step",
+    notes=f"checkpoint {folder.name}",
 )
-print("checkpoint:", folder.relative_to(run.results_dir.parent).as_posix())
+print("checkpoint:", pretrain.shown(folder, results_dir))

@@ -99,7 +99,7 @@ name, store = next(iter(stores.items()))
 fig = figures.plot_ecg(
     store.read([0])[0],
     store.sampling_rate_hz,
-    title=f"The first record of {name} ({datasets.data_kind(store, dataset)})",
+    title=f"The first record of {name} ({'simulated' if dataset == 'simulated' else 'real'})",
     report=store.records["report"][0],
 )
 run.save_figure(fig, "first_record")
@@ -110,7 +110,7 @@ figures.show(fig)
 #
 # Two ways to say a class. Its *name*, which needs no thought and is what K-MERL feeds its query network. And *clinical
 # prompts*: how a cart would print the finding, and the waveform behind it. The vector of a class is the mean of its
-# prompts' unit vectors. The prompts were written before anything was scored; their hash stands in the run record.
+# prompts' unit vectors. No real record was used in writing them; their hash stands in the run record.
 
 # %%
 prompt_sets = {
@@ -158,10 +158,12 @@ print("left out, no positive record:", left_out or "none")
 #
 # Two rows keep the table honest. *Chance* is random scores on the same labels: 50 on average, and its range shows how
 # far luck alone can go with so few positives. A *random encoder* is the same network, untrained, scored in the same
-# way. Its features are not random numbers; single networks land above or below 50 by accident, their mean does not.
+# way. Its features follow the signal, so one network can land well above or below 50 by accident of its prompts; the
+# mean over very many would be 50, the mean over the few here may miss it by some points. The range beside it is 1.96
+# standard deviations between networks, not an interval over patients.
 
 # %%
-kinds = {task: datasets.data_kind(stores[name], dataset) for name in stores for task in datasets.TASKS_OF[name]}
+kinds = {task: datasets.evaluation_kind(stores[name], dataset) for name in stores for task in datasets.TASKS_OF[name]}
 kind = kinds[tasks[0]]
 untrained = []
 for number in range(get_profile(profile).random_encoders):
@@ -179,7 +181,8 @@ for number in range(get_profile(profile).random_encoders):
             )
         ]
     )
-metrics = [ev.metric_row("deri", kind, result) for result in found]
+method = pretrain.method_name("deri", made_by["variant"])
+metrics = [ev.metric_row(method, kind, result) for result in found]
 metrics += ev.random_encoder_rows(kind, untrained) + ev.chance_rows(kind, found, seed=seed)
 
 # %%
@@ -201,7 +204,7 @@ printed = results.reported("deri").query("exhibit == 'figure-3'")
 compared = results.compare(printed, run.as_runs(metrics, used_data))
 fig = figures.reported_vs_reproduced(compared)
 run.save_figure(fig, "reported_vs_reproduced")
-display(fig)
+display(figures.show(fig))
 figures.score_table(compared)
 
 # %% [markdown]
@@ -217,7 +220,7 @@ best_setting = found[0].setting
 for task in tasks:
     fig = figures.auc_bars(per_class.query("task == @task and setting == @best_setting"), title=task)
     run.save_figure(fig, f"classes_{task.replace('-', '_')}")
-    display(fig)
+    display(figures.show(fig, dpi=120))
 
 # %% [markdown]
 # ## Reading the result
@@ -239,7 +242,8 @@ display(
         f"Mean over the {len(tasks)} tasks: **{clinical:.1f}** with clinical prompts, **{names:.1f}** with class names "
         f"(data: {kind}). Random scores stay below {chance_high:.1f} in 97.5 of 100 draws on every task.\n\n"
         f"Strongest classes with at least ten positive records: {listed(strongest)}. Weakest: {listed(weakest)}.\n\n"
-        "A class below 50 is ranked the wrong way round: the prompt and the finding disagree in the eyes of the model."
+        "A class whose whole interval lies below 50 is ranked the wrong way round: to the model, prompt and finding "
+        "disagree."
     )
 )
 
@@ -254,13 +258,15 @@ display(
 # Deviations from the paper stand in {doc}`the pre-training chapter </results/deri_pretrain/deri_pretrain>`.
 
 # %%
-predictions = ev.save_predictions(run.folder / "predictions.parquet", found) if dataset != "simulated" else None
+# Simulated scores can be made again from the seed; those on real records are kept.
+path = run.folder / f"predictions-{run.run_id}.parquet"
+predictions = ev.save_predictions(path, found) if dataset != "simulated" else None
 written = run.record(
     metrics,
     data=used_data,
     model=model.config,
     training=made_by["training"],
-    checkpoint_choice="last step of pre-training" if not checkpoint else "given by its folder; last step",
+    checkpoint_choice=made_by.get("checkpoint_choice"),
     predictions=predictions,
     notes=f"prompts {knowledge.knowledge_hash()}; leads {leads}; weights {made_by['weights_sha256'][:12]}",
 )

@@ -21,6 +21,9 @@ class Oracle(torch.nn.Module):
         self.unused = torch.nn.Parameter(torch.zeros(1))
         self.blind = blind
 
+    def encode_classes(self, prompts):
+        return prompts
+
     def score(self, ecg, prompts, leads=None):
         row = 1 if leads is None else list(leads).index("II")
         level = ecg[:, row].mean(dim=-1)

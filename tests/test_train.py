@@ -15,11 +15,12 @@ import pytest
 import torch
 
 from ecglib import train
+from ecglib.checkpoint import TRAINING_STATE, save_pretrained
 from ecglib.data.store import write_store
 from ecglib.errors import CheckpointError
 from ecglib.papers import deri
 from ecglib.paths import sha256_of
-from ecglib.train import STATE_FILE, Schedule, TrainingData, fit, learning_rate, order_of_epoch
+from ecglib.train import Schedule, TrainingData, fit, learning_rate, order_of_epoch
 
 SCHEDULE = Schedule(epochs=3, batch_size=8, lr=1e-3, checkpoint_every_s=0.0)
 REPORTS = ["sinus rhythm", "atrial fibrillation", "left bundle branch block", "normal ecg"]
@@ -69,7 +70,32 @@ def test_history_names_every_term_and_training_learns(data, tmp_path):
     assert history[0]["total"] == pytest.approx(sum(history[0][term] for term in deri.TERMS), rel=1e-5)
     assert len(lines) == 6
     assert "records/s" in lines[0]
-    assert not (tmp_path / STATE_FILE).exists()  # nothing is left of a finished run
+
+
+def test_a_finished_run_is_not_lost_before_the_model_is_saved(data, tmp_path, monkeypatch):
+    """Killed, or out of disk, between training and saving: calling fit again gives the same weights without a step."""
+    model = tiny_model()
+    history = fit(model, data, SCHEDULE, tmp_path, report=None)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "fsync", full)
+        with pytest.raises(CheckpointError, match="cannot be written"):
+            save_pretrained(model, tmp_path)
+    again = tiny_model()
+    monkeypatch.setattr(train._Run, "_step", None)  # nothing may be trained a second time
+    assert fit(again, data, SCHEDULE, tmp_path, report=None) == history
+    assert weights_hash(again) == weights_hash(model)
+    save_pretrained(again, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_damaged_state_is_named(data, tmp_path):
+    (tmp_path / TRAINING_STATE).write_bytes(b"not safetensors at all")
+    with pytest.raises(CheckpointError, match=r"training\.safetensors is damaged"):
+        fit(tiny_model(), data, SCHEDULE, tmp_path, report=None)
 
 
 def test_accumulation_sees_the_same_records_and_half_precision_trains(data, tmp_path):
@@ -112,9 +138,9 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(data, tmp_path):
     while True:
         child = start(broken)
         # Let it come a little further than the checkpoint it started from, then kill it without warning.
-        before = (broken / STATE_FILE).stat().st_mtime_ns if (broken / STATE_FILE).exists() else 0
+        before = (broken / TRAINING_STATE).stat().st_mtime_ns if (broken / TRAINING_STATE).exists() else 0
         while child.poll() is None and kills < 3:
-            state = broken / STATE_FILE
+            state = broken / TRAINING_STATE
             if state.exists() and state.stat().st_mtime_ns > before:
                 time.sleep(0.03 * kills)
                 child.send_signal(signal.SIGKILL)
@@ -141,7 +167,7 @@ def test_state_of_another_run_is_refused(data, tmp_path):
 def test_a_full_disk_leaves_the_checkpoint_before(data, tmp_path, monkeypatch):
     run = train._Run(tiny_model(), data, SCHEDULE, tmp_path, train.Accelerator())
     run.save()
-    before = (tmp_path / STATE_FILE).read_bytes()
+    before = (tmp_path / TRAINING_STATE).read_bytes()
 
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -149,8 +175,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(data, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CheckpointError, match=r"cannot be written \(No space left on device\); free space"):
         run.save()
-    assert (tmp_path / STATE_FILE).read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
+    assert (tmp_path / TRAINING_STATE).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [TRAINING_STATE]
 
 
 def test_a_really_full_disk(data, tmp_path):
@@ -173,6 +199,8 @@ def test_records_without_report_and_too_few_records_are_refused(data, tmp_path):
     store = write_store(tmp_path / "store", 100, np.zeros((40, 12, 50), np.int16), records)
     with pytest.raises(ValueError, match="record r0 has no report"):
         TrainingData.of(store)
+    with pytest.raises(ValueError, match="a batch of 8 cannot be shared by 1 processes with 3"):
+        fit(tiny_model(), data, dataclasses.replace(SCHEDULE, accumulation=3), tmp_path, report=None)
     with pytest.raises(ValueError, match="40 records do not fill one batch of 64"):
         fit(tiny_model(), data, dataclasses.replace(SCHEDULE, batch_size=64), tmp_path, report=None)
 

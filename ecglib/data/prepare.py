@@ -9,7 +9,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from ecglib.data.card import SIGNALS, STORE_VERSION
 from ecglib.data.one_record import prepare_record
 from ecglib.data.store import RecordStore, finish_store, npy_header
 from ecglib.data.table import check_records
-from ecglib.data.workers import main_module_hidden
+from ecglib.data.workers import end_with_parent, main_module_hidden
 from ecglib.errors import SignalError, StoreError
 from ecglib.paths import atomic_write, sha256_of
 from ecglib.signals import GAIN_PER_MV, LEADS
@@ -179,7 +178,7 @@ def _in_processes(tasks: Iterator[tuple], workers: int, name: str) -> Iterator[N
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([__name__, "pandas", "scipy.signal"])
-    with main_module_hidden(), ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
+    with main_module_hidden(), ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
         try:
             # A few tasks ahead of the workers: the rows of a large set are not copied all at once.
             pending = {pool.submit(_prepare_chunk, task) for task in islice(tasks, 2 * workers)}
@@ -195,17 +194,6 @@ def _in_processes(tasks: Iterator[tuple], workers: int, name: str) -> Iterator[N
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _end_with_parent() -> None:
-    """Worker start: leave when the parent is gone, even killed; a pool's workers would wait for ever."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _prepare_chunk(task: tuple[Source, list[dict[str, Any]], Path, float, int]) -> None:

@@ -1,6 +1,9 @@
 """Worker processes that start from a plain interpreter, whatever script or notebook asked for them."""
 
+import multiprocessing
+import os
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,3 +22,14 @@ def main_module_hidden() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+def end_with_parent() -> None:
+    """Worker start: leave when the parent is gone, even killed; a pool's workers would wait for ever."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

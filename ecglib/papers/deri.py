@@ -7,6 +7,7 @@ masked enhancement of the ECG tokens (RME).
     papermill notebooks/deri_zero_shot.ipynb      # paper: average macro AUC 78.73 over six tasks (figure 3)
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,11 +17,12 @@ from torch import Tensor, nn
 
 from ecglib.encoders.inputs import place_leads
 from ecglib.encoders.resnet1d import ResNet1d
+from ecglib.errors import ParameterError
 from ecglib.fusion import AttentionMean, FeatureDecoder
 from ecglib.losses import info_nce
 from ecglib.masking import keep_mask
 from ecglib.papers.card import read_record
-from ecglib.prompts import score_by_cosine
+from ecglib.prompts import class_embeddings, score_by_cosine
 from ecglib.text import TextEncoder
 
 CARD, DEVIATIONS = read_record(__file__)
@@ -141,9 +143,13 @@ class DERI(nn.Module):
         states, mask = self.text_encoder(texts)
         return F.normalize(self.text_encoder.pool(self.project_t(states), mask), dim=-1)
 
-    def score(self, ecg: Tensor, prompts: Sequence[Sequence[str]], leads: Sequence[str] | None = None) -> Tensor:
-        """Raw cosine between ECGs and classes: (B, S, T), C lists of prompts -> (B, C)."""
-        return score_by_cosine(self, ecg, prompts, leads)
+    def encode_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
+        """C lists of prompts -> (C, D), unit length."""
+        return class_embeddings(self, prompts)
+
+    def score(self, ecg: Tensor, classes: Sequence[Sequence[str]] | Tensor, leads: Sequence[str] | None = None):
+        """Raw cosine between ECGs and classes: (B, S, T), C lists of prompts or their (C, D) -> (B, C)."""
+        return score_by_cosine(self, ecg, classes, leads)
 
 
 def projector(kind: str, c_in: int, c_out: int) -> nn.Module:
@@ -153,18 +159,25 @@ def projector(kind: str, c_in: int, c_out: int) -> nn.Module:
     return nn.Linear(c_in, c_out)
 
 
+CHOICES = {
+    "rme": ("attention", "linear", "dropout"),
+    "score_with": ("mixed", "aligned"),
+    "projector": ("linear", "mlp"),
+}
+
+
 def check(config: Config) -> None:
-    """Refuse values that no row of the paper's tables has."""
-    choices = {"rme": ("attention", "linear", "dropout"), "score_with": ("mixed", "aligned")}
-    choices["projector"] = ("linear", "mlp")
-    for field, allowed in choices.items():
+    """Refuse values that no row of the paper's tables has. Raises ParameterError naming the field."""
+    for field, allowed in CHOICES.items():
         if getattr(config, field) not in allowed:
-            raise ValueError(f"DERI: {field} is one of {', '.join(allowed)}, not '{getattr(config, field)}'")
-    unknown = set(config.terms) - set(TERMS)
-    if unknown or not config.terms:
-        raise ValueError(f"DERI: terms are some of {', '.join(TERMS)}, not {sorted(unknown) or 'none'}")
-    if config.temperature <= 0:
-        raise ValueError(f"DERI: temperature must be positive, not {config.temperature}")
+            raise ParameterError(f"DERI: {field} is one of {', '.join(allowed)}, not '{getattr(config, field)}'")
+    terms = config.terms
+    if not terms or set(terms) - set(TERMS) or len(set(terms)) < len(terms):
+        raise ParameterError(f"DERI: terms are some of {', '.join(TERMS)}, each once, not '{','.join(terms)}'")
+    if not (0 < config.temperature < math.inf):
+        raise ParameterError(f"DERI: temperature must be positive, not {config.temperature}")
+    if not 0 <= config.mask_ratio < 1:
+        raise ParameterError(f"DERI: mask_ratio lies in [0, 1), not {config.mask_ratio}")
 
 
 def build(config: Config, text_encoder: TextEncoder | None = None) -> DERI:

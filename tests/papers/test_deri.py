@@ -165,7 +165,10 @@ def test_planted_truth_is_found():
         ({"rme": "atention"}, "rme is one of attention, linear, dropout"),
         ({"score_with": "both"}, "score_with is one of"),
         ({"terms": ("align", "cma")}, "terms are some of align"),
-        ({"terms": ()}, "not none"),
+        ({"terms": ()}, "each once"),
+        ({"terms": ("align", "align")}, "each once"),
+        ({"mask_ratio": 1.5}, "mask_ratio lies in"),
+        ({"temperature": float("nan")}, "must be positive"),
         ({"temperature": 0.0}, "must be positive"),
     ],
 )

@@ -14,7 +14,7 @@ from ecglib.data.labels import TASKS
 from ecglib.data.store import RecordStore, finish_store
 from ecglib.data.synthetic.cohorts import cohort_named
 from ecglib.data.synthetic.generate import simulate_record
-from ecglib.data.workers import main_module_hidden
+from ecglib.data.workers import end_with_parent, main_module_hidden
 from ecglib.errors import ParameterError, StoreError
 from ecglib.paths import sha256_of
 from ecglib.signals import GAIN_PER_MV, LEADS, to_int16
@@ -96,7 +96,7 @@ def _run(jobs, workers):
         yield from map(_chunk, jobs)
         return
     # Fork is quick and safe here only without threads; a fresh interpreter is neither slow nor surprising.
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), initializer=end_with_parent)
     with main_module_hidden(), pool:
         yield from pool.map(_chunk, jobs)
 
