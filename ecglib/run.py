@@ -157,7 +157,7 @@ class Run:
             "notebook": self.stem,
             "status": "failed",
             "error": None,
-            "parameters": scrub_value(plain(self.params)),
+            "parameters": {name: scrub_value(plain(_without_path(v))) for name, v in self.params.items()},
             "config": {},
             "profile": self.profile,
             "data": {},
@@ -281,6 +281,11 @@ def _after_cell(result: Any) -> None:
     error = result.error_before_exec or result.error_in_exec
     if error is not None and _current is not None:
         _current.record_failure(error)
+
+
+def _without_path(value: Any) -> Any:
+    """An absolute path given as a parameter keeps its last part alone, blanks in it or not."""
+    return f"…/{Path(value).name}" if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def data_entry(kind: str, store: Any, role: str | None = None, **counts: Any) -> dict[str, Any]:
