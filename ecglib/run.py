@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecglib import machine, parameters
 from ecglib.errors import ParameterError, ResultError
-from ecglib.paths import atomic_write, expand
+from ecglib.paths import atomic_write, expand, project_root
 from ecglib.scrub import scrub_text, scrub_value
 
 if TYPE_CHECKING:
@@ -284,8 +284,9 @@ def _after_cell(result: Any) -> None:
 
 
 def _without_path(value: Any) -> Any:
-    """An absolute path given as a parameter keeps its last part alone, blanks in it or not."""
-    return f"…/{Path(value).name}" if isinstance(value, str) and Path(value).is_absolute() else value
+    """A path outside the project, given as a parameter, keeps its last part alone, blanks in it or not."""
+    outside = isinstance(value, str) and Path(value).is_absolute() and not Path(value).is_relative_to(project_root())
+    return f"…/{Path(value).name}" if outside else value
 
 
 def data_entry(kind: str, store: Any, role: str | None = None, **counts: Any) -> dict[str, Any]:
