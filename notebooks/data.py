@@ -66,21 +66,21 @@ hz = get_profile(profile).sampling_rate_hz
 
 # %%
 CONDITIONS = {
-    "NORM": "Normal ECG",
-    "AFIB": "Atrial fibrillation",
-    "AFLT": "Atrial flutter",
-    "CRBBB": "Complete right bundle branch block",
-    "CLBBB": "Complete left bundle branch block",
-    "LAFB": "Left anterior fascicular block",
-    "LVH": "Left ventricular hypertrophy",
-    "IMI": "Inferior myocardial infarction",
-    "ASMI": "Anteroseptal myocardial infarction",
-    "3AVB": "Third degree AV block",
-    "WPW": "Wolff-Parkinson-White pattern",
-    "PACE": "Paced rhythm",
+    "Normal ECG": [],
+    "Atrial fibrillation": ["AFIB"],
+    "Atrial flutter": ["AFLT"],
+    "Complete right bundle branch block": ["CRBBB"],
+    "Complete left bundle branch block": ["CLBBB"],
+    "Left anterior fascicular block": ["LAFB"],
+    "Left ventricular hypertrophy": ["LVH"],
+    "Inferior myocardial infarction": ["IMI"],
+    "Anteroseptal myocardial infarction": ["ASMI"],
+    "Third degree AV block": ["3AVB"],
+    "Wolff-Parkinson-White pattern": ["WPW"],
+    "Paced rhythm": ["PACE"],
 }
-for number, (code, title) in enumerate(CONDITIONS.items()):
-    record = simulate_record("ptb-xl", seed, number, 500, codes=[code])
+for number, (title, codes) in enumerate(CONDITIONS.items()):
+    record = simulate_record("ptb-xl", seed, number, 500, codes=codes)
     fig = figures.plot_ecg(record.ecg_mv, 500, title=f"{title} (simulated)", report=record.report)
     display(figures.show(fig, dpi=100, colors=24))
 

@@ -57,6 +57,15 @@ def run(stem, *parameters):
     )
 
 
+def test_the_data_chapter_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECGLIB_CACHE", str(tmp_path / "cache"))
+    done = run("data", "-p", "results_dir", str(tmp_path / "results"), "-p", "n_records", "600")
+    assert done.returncode == 0, done.stderr[-3000:]
+    present = read_runs(tmp_path / "results", status="ok")
+    assert dict(zip(present["dataset"], present["value"], strict=True))["ptbxl-super"] == 5
+    assert len((tmp_path / "results/data/data.ipynb").read_text()) < 1_500_000
+
+
 def test_chapters_run_from_end_to_end(tmp_path, monkeypatch):
     """Small: 300 records, one epoch. The numbers mean nothing; that they are made and recorded is the point."""
     monkeypatch.setenv("ECGLIB_CACHE", str(tmp_path / "cache"))
