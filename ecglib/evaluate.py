@@ -84,6 +84,22 @@ def zero_shot(
     return results
 
 
+def zero_shot_sets(
+    model,
+    stores: dict,
+    tasks_of: dict[str, Sequence[str]],
+    prompt_sets: dict[str, dict[str, PromptSet]],
+    leads: Sequence[str] | None = None,
+    **bootstrap,
+) -> list[ZeroShot]:
+    """`zero_shot` on several data sets, each with the tasks that ``tasks_of`` names for it."""
+    results = []
+    for name, store in stores.items():
+        own = {setting: {task: of[task] for task in tasks_of[name]} for setting, of in prompt_sets.items()}
+        results += zero_shot(model, store, own, leads, **bootstrap)
+    return results
+
+
 @dataclass(frozen=True)
 class Retrieval:
     """How often an ECG's own report is among the ten nearest, in percent, with a 95 % interval over patients.

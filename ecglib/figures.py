@@ -158,7 +158,7 @@ def reported_vs_reproduced(table: pd.DataFrame, *, unit: str = "macro AUC (%)") 
     )
     methods = list(dict.fromkeys(table["method"]))
     step = min(0.26, 0.7 / max(1, len(methods)))
-    fig = Figure(figsize=(WIDTH_IN, 0.75 + len(cells) * max(0.34, 0.17 * len(methods) + 0.12)), layout="constrained")
+    fig = Figure(figsize=(WIDTH_IN, 1.3 + len(cells) * max(0.34, 0.17 * len(methods) + 0.12)), layout="constrained")
     ax = fig.subplots()
     for row in table.itertuples():
         y = cells.index((row.dataset, row.setting)) + (methods.index(row.method) - (len(methods) - 1) / 2) * step

@@ -64,7 +64,8 @@ from ecglib.papers import deri
 from ecglib.run import data_entry, start
 from ecglib.train import TrainingData
 
-run = start("deri_pretrain", globals(), choices={"dataset": ["simulated", *datasets.SETS_WITH_REPORTS], **deri.CHOICES})
+learnable = ["simulated", *datasets.SETS_WITH_REPORTS]
+run = start("deri_pretrain", globals(), choices={"dataset": learnable, **deri.CHOICES})
 changes = {
     "terms": tuple(term.strip() for term in terms.split(",")),
     "rme": rme,
@@ -216,7 +217,8 @@ figures.show(fig)
 held_out = datasets.held_out_pairs(profile, dataset, data_root, seed)
 held_kind = datasets.data_kind(held_out, dataset, folds=1)
 pairs_of = "mimic-iv-ecg" if dataset == "simulated" else dataset  # the simulated pairs stand for MIMIC-IV-ECG
-metrics = retrieval_rows(pretrain.method_name("deri", changed), pairs_of, held_kind, retrieval(model, held_out))
+method = pretrain.method_name("deri", changed)
+metrics = retrieval_rows(method, pairs_of, held_kind, retrieval(model, held_out))
 print(metrics[0]["setting"])
 pd.DataFrame(metrics)[["method", "metric", "value", "ci_low", "ci_high", "n"]].round(1)
 

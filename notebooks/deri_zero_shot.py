@@ -51,7 +51,8 @@ from ecglib.profiles import get_profile
 from ecglib.run import data_entry, start
 from ecglib.signals import parse_leads
 
-run = start("deri_zero_shot", globals(), choices={"dataset": ["simulated", *datasets.TASKS_OF]})
+scorable = ["simulated", *datasets.TASKS_OF]
+run = start("deri_zero_shot", globals(), choices={"dataset": scorable})
 
 # %% [markdown]
 # ## Model
@@ -82,7 +83,7 @@ pd.DataFrame(
 
 # %%
 stores = datasets.evaluation_stores(profile, dataset, data_root, seed, made_by["dataset"])
-paper_counts = results.reported("deri").query("exhibit == 'table-8' and metric == 'n_test'")
+in_paper = results.reported("deri").query("exhibit == 'table-8' and metric == 'n_test'")
 tasks = [task for name in stores for task in datasets.TASKS_OF[name]]
 views = {task: stores[name].task(task) for name in stores for task in datasets.TASKS_OF[name]}
 pd.DataFrame(
@@ -90,7 +91,7 @@ pd.DataFrame(
         "classes": {task: len(views[task][2]) for task in tasks},
         "records here": {task: len(views[task][0]) for task in tasks},
         "classes with a record": {task: int(views[task][1].any(axis=0).sum()) for task in tasks},
-        "test records in the paper": dict(zip(paper_counts["dataset"], paper_counts["value"], strict=True)),
+        "test records in the paper": dict(zip(in_paper["dataset"], in_paper["value"], strict=True)),
     }
 ).loc[tasks]
 
@@ -99,7 +100,7 @@ name, store = next(iter(stores.items()))
 fig = figures.plot_ecg(
     store.read([0])[0],
     store.sampling_rate_hz,
-    title=f"The first record of {name} ({'simulated' if dataset == 'simulated' else 'real'})",
+    title=f"First record of {name}, {'simulated' if dataset == 'simulated' else 'real'}",
     report=store.records["report"][0],
 )
 run.save_figure(fig, "first_record")
@@ -122,7 +123,7 @@ rows = [
     {"class": cls, "name": knowledge.class_name(shown, cls), "clinical prompts": "; ".join(prompts[:4]) + " ..."}
     for cls, prompts in knowledge.prompt_set(shown, "clinical").items()
 ]
-pd.DataFrame(rows).set_index("class").head(6)
+pd.DataFrame(rows[:6]).style.hide().set_properties(**{"text-align": "left"}).set_uuid("prompts")
 
 # %% [markdown]
 # ## Score
@@ -138,18 +139,9 @@ pd.DataFrame(rows).set_index("class").head(6)
 
 # %%
 used = None if leads == "all" else parse_leads(leads)
-found = [
-    result
-    for name, store in stores.items()
-    for result in ev.zero_shot(
-        model,
-        store,
-        {setting: {task: of[task] for task in datasets.TASKS_OF[name]} for setting, of in prompt_sets.items()},
-        used,
-        repeats=n_bootstrap,
-        seed=seed,
-    )
-]
+found = ev.zero_shot_sets(
+    model, stores, datasets.TASKS_OF, prompt_sets, used, repeats=n_bootstrap, seed=seed
+)
 left_out = {r.task: r.auc.left_out for r in found if r.auc.left_out}
 print("left out, no positive record:", left_out or "none")
 
@@ -163,27 +155,18 @@ print("left out, no positive record:", left_out or "none")
 # standard deviations between networks, not an interval over patients.
 
 # %%
-kinds = {task: datasets.evaluation_kind(stores[name], dataset) for name in stores for task in datasets.TASKS_OF[name]}
-kind = kinds[tasks[0]]
-untrained = []
-for number in range(get_profile(profile).random_encoders):
-    network = pretrain.rebuild(model, seed=1_000 + number)
-    untrained.append(
-        [
-            result
-            for name, store in stores.items()
-            for result in ev.zero_shot(
-                network,
-                store,
-                {s: {t: of[t] for t in datasets.TASKS_OF[name]} for s, of in prompt_sets.items()},
-                used,
-                repeats=2,
-            )
-        ]
+kinds = {name: datasets.evaluation_kind(store, dataset) for name, store in stores.items()}
+(kind,) = set(kinds.values())
+untrained = [
+    ev.zero_shot_sets(
+        pretrain.rebuild(model, seed=1_000 + number), stores, datasets.TASKS_OF, prompt_sets, used, repeats=2
     )
+    for number in range(get_profile(profile).random_encoders)
+]
 method = pretrain.method_name("deri", made_by["variant"])
 metrics = [ev.metric_row(method, kind, result) for result in found]
-metrics += ev.random_encoder_rows(kind, untrained) + ev.chance_rows(kind, found, seed=seed)
+metrics += ev.random_encoder_rows(kind, untrained)
+metrics += ev.chance_rows(kind, found, seed=seed)
 
 # %%
 table = pd.DataFrame(metrics)
@@ -198,7 +181,7 @@ figures.score_table(table)
 # comparable with the paper's, however close they lie.
 
 # %%
-used_data = {name: data_entry(kinds[datasets.TASKS_OF[name][0]], store, "test") for name, store in stores.items()}
+used_data = {name: data_entry(kinds[name], store, "test") for name, store in stores.items()}
 used_data["pretrain"] = made_by["data"]
 printed = results.reported("deri").query("exhibit == 'figure-3'")
 compared = results.compare(printed, run.as_runs(metrics, used_data))
@@ -216,9 +199,10 @@ figures.score_table(compared)
 # %%
 per_class = ev.class_table(found)
 run.save_table(per_class, "per_class")
-best_setting = found[0].setting
+first_setting = found[0].setting
 for task in tasks:
-    fig = figures.auc_bars(per_class.query("task == @task and setting == @best_setting"), title=task)
+    of_task = per_class.query("task == @task and setting == @first_setting")
+    fig = figures.auc_bars(of_task, title=task)
     run.save_figure(fig, f"classes_{task.replace('-', '_')}")
     display(figures.show(fig, dpi=120))
 
@@ -229,8 +213,8 @@ for task in tasks:
 by_prompt = {s: np.mean([r.auc.value for r in found if r.setting == s]) for s in prompt_sets}
 (clinical, names) = by_prompt.values()
 chance_high = max(m["ci_high"] for m in metrics if m["method"] == "chance")
-weakest = per_class.query("setting == @best_setting and positives >= 10").nsmallest(3, "auc")
-strongest = per_class.query("setting == @best_setting and positives >= 10").nlargest(3, "auc")
+weakest = per_class.query("setting == @first_setting and positives >= 10").nsmallest(3, "auc")
+strongest = per_class.query("setting == @first_setting and positives >= 10").nlargest(3, "auc")
 
 
 def listed(rows):
