@@ -75,7 +75,8 @@ def scrub_notebook(notebook: dict) -> dict:
     """An executed notebook (nbformat 4, as parsed JSON) made fit to be committed; changed in place and returned.
 
     Paths and host names are scrubbed in sources' outputs and metadata; of papermill's timings only the
-    parameters, the exception flag and the whole duration in seconds remain; kernel chatter goes.
+    parameters, the exception flag and the whole duration in seconds remain; kernel chatter goes, and lines that were
+    printed one by one become one output.
     """
     papermill = notebook.get("metadata", {}).pop("papermill", None) or {}
     kept = {k: scrub_value(papermill[k]) for k in ("parameters", "exception") if k in papermill}
@@ -90,8 +91,24 @@ def scrub_notebook(notebook: dict) -> dict:
             continue
         if "injected-parameters" in keep.get("tags", []):
             cell["source"] = _scrub_lines(cell["source"])
-        cell["outputs"] = [_scrub_output(o) for o in cell.get("outputs", []) if not _is_noise(o)]
+        cell["outputs"] = _joined([_scrub_output(o) for o in cell.get("outputs", []) if not _is_noise(o)])
     return notebook
+
+
+def _joined(outputs: list[dict]) -> list[dict]:
+    """Pieces of one stream that came one after the other, a line per epoch for instance, as one output."""
+    kept: list[dict] = []
+    for output in outputs:
+        last = kept[-1] if kept else {}
+        if output.get("output_type") == "stream" and last.get("name") == output.get("name", ""):
+            last["text"] = [*_lines(last["text"]), *_lines(output["text"])]
+        else:
+            kept.append(output)
+    return kept
+
+
+def _lines(text: str | list[str]) -> list[str]:
+    return text.splitlines(keepends=True) if isinstance(text, str) else text
 
 
 def _is_noise(output: dict) -> bool:

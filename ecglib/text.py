@@ -114,8 +114,11 @@ class _StateCache:
         folder = self.corpus_folder(texts)
         if not (folder / "offsets.npy").is_file():
             return False
-        offsets = np.load(folder / "offsets.npy", allow_pickle=False)
-        flat = np.load(folder / "states.npy", mmap_mode="r", allow_pickle=False)
+        try:
+            offsets = np.load(folder / "offsets.npy", allow_pickle=False)
+            flat = np.load(folder / "states.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{folder} holds damaged text features ({error}); remove it and run again") from error
         for text, start, stop in zip(texts, offsets[:-1], offsets[1:], strict=True):
             self.states.setdefault(text, flat[start:stop])
         return True

@@ -261,3 +261,14 @@ def test_scrubbed_notebook_has_no_trace_of_the_machine():
     assert len(clean["cells"][1]["outputs"]) == 2
     assert clean["cells"][1]["metadata"] == {"tags": ["injected-parameters"]}
     assert scrub_notebook(json.loads(json.dumps(clean))) == clean
+
+
+def test_lines_printed_one_by_one_become_one_output():
+    def line(text):
+        return {"output_type": "stream", "name": "stdout", "text": text}
+
+    figure = {"output_type": "display_data", "data": {}, "metadata": {}}
+    outputs = [line("epoch 1\n"), line(["epoch 2\n"]), figure, line("end\n")]
+    cell = {"cell_type": "code", "metadata": {}, "source": "", "outputs": outputs}
+    found = scrub_notebook({"metadata": {}, "cells": [cell]})["cells"][0]["outputs"]
+    assert ["".join(output.get("text", "")) for output in found] == ["epoch 1\nepoch 2\n", "", "end\n"]

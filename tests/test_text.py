@@ -45,6 +45,14 @@ def test_each_distinct_text_is_computed_once_and_kept_on_disk():
     torch.testing.assert_close(fresh(TEXTS)[0], encoder(TEXTS)[0], atol=0, rtol=0)
 
 
+def test_damaged_features_are_named(tmp_path):
+    TextEncoder("minilm").prepare(TEXTS)
+    (states,) = tmp_path.glob("text/*/*/states.npy")
+    states.write_bytes(states.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="holds damaged text features"):
+        TextEncoder("minilm").prepare(TEXTS)
+
+
 def test_frozen_tower_has_nothing_to_learn_or_save():
     encoder = TextEncoder("minilm")
     assert not list(encoder.parameters())
