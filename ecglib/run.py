@@ -9,9 +9,7 @@ In a notebook, in the first code cell after the parameters, and in the last one:
 ``python -m ecglib.run`` is the command line of `ecglib.execute`.
 """
 
-import dataclasses
 import io
-import math
 import random
 import re
 import secrets
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ecglib import machine, parameters
 from ecglib.errors import ParameterError, ResultError
 from ecglib.paths import atomic_write, expand, project_root
+from ecglib.plain import plain
 from ecglib.scrub import scrub_text, scrub_value
 
 if TYPE_CHECKING:
@@ -293,27 +292,6 @@ def data_entry(kind: str, store: Any, role: str | None = None, **counts: Any) ->
     """The entry of one record store in a run record's ``data``: kind (simulated, subset, paper), print, counts."""
     entry = {"kind": kind, "fingerprint": store.fingerprint, "counts": {"records": len(store), **counts}}
     return entry | ({} if role is None else {"role": role})
-
-
-def plain(value: Any) -> Any:
-    """``value`` as JSON: dataclasses and mappings become dicts, arrays' scalars numbers, paths text, NaN null."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(v) for v in (sorted(value) if isinstance(value, set | frozenset) else value)]
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, Path):
-        return value.as_posix()
-    if type(value).__module__.startswith("torch"):
-        return str(value)  # a device or dtype
-    raise ResultError(f"a run record cannot hold a {type(value).__name__}: {str(value)[:80]}")
 
 
 def _metric(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from that file and, on a CPU, ends with the same bits as one that was never kill
 import dataclasses
 import json
 import math
+import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -159,7 +161,7 @@ class _Run:
         """All remaining steps; one printed line per epoch, so that notebooks stay small."""
         per_epoch = len(self.data.reports) // self.schedule.batch_size
         total = self.schedule.epochs * per_epoch
-        saved = started = time.monotonic()
+        saved = shown = started = time.monotonic()
         order, order_epoch = None, -1
         while self.step < total:
             epoch, index = divmod(self.step, per_epoch)
@@ -167,6 +169,9 @@ class _Run:
                 order, order_epoch = order_of_epoch(len(self.data.reports), epoch, self.schedule.seed), epoch
             self._step(order[index * self.schedule.batch_size : (index + 1) * self.schedule.batch_size], total)
             self.step += 1
+            if report is not None and time.monotonic() - shown >= 1.0:
+                shown = time.monotonic()
+                terminal_line(f"epoch {epoch + 1}/{self.schedule.epochs}  step {index + 1}/{per_epoch}")
             if index + 1 == per_epoch:
                 self._close_epoch(epoch, per_epoch, self.seconds + time.monotonic() - started, report)
                 self.seconds, started = 0.0, time.monotonic()
@@ -212,6 +217,7 @@ class _Run:
         if report is not None:
             terms = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
             speed = steps * self.schedule.batch_size / seconds
+            terminal_line("")
             report(f"epoch {epoch + 1:>3}/{self.schedule.epochs}  {terms}  {seconds:.0f} s, {speed:.0f} records/s")
 
     def save(self) -> None:
@@ -262,6 +268,20 @@ class _Run:
             self.accelerator.scaler.load_state_dict(place["scaler"])
         self.step, self.sums, self.seconds = place["step"], place["sums"], place["seconds"]
         self.history = place["history"]
+
+
+def terminal_line(text: str) -> None:
+    """Rewrite one line of the terminal that started this process, if there is one; a notebook does not see it.
+
+    A kernel keeps the stream it replaced; papermill's bar only moves from cell to cell and training is one cell.
+    """
+    descriptor = getattr(sys.stderr, "_original_stdstream_copy", None)
+    try:
+        descriptor = sys.__stderr__.fileno() if descriptor is None else descriptor
+        if os.isatty(descriptor):
+            os.write(descriptor, f"\r\x1b[K{text}".encode())
+    except (AttributeError, OSError, ValueError):  # no stream at all, or a closed one
+        return
 
 
 def weighted_total(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:

@@ -156,6 +156,15 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(data, tmp_path):
     assert output == expected != ""
 
 
+def test_a_terminal_sees_progress_and_a_pipe_does_not():
+    code = "from ecglib.train import terminal_line; terminal_line('epoch 1/4  step 2/9')"
+    ours, theirs = os.openpty()
+    subprocess.run([sys.executable, "-c", code], stderr=theirs, check=True)
+    assert b"epoch 1/4  step 2/9" in os.read(ours, 1000)
+    piped = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=True)
+    assert piped.stderr == b""
+
+
 def test_state_of_another_run_is_refused(data, tmp_path):
     model = tiny_model()
     run = train._Run(model, data, SCHEDULE, tmp_path, train.Accelerator())
