@@ -25,7 +25,7 @@ def save_pretrained(model: nn.Module, folder: str | Path, **record) -> Path:
     folder is removed last: until then nothing that was trained can be lost.
 
     Raises:
-        CheckpointError: the folder cannot be written (read-only, full disk); an older checkpoint there stays whole.
+        CheckpointError: the folder cannot be written (read-only, full disk); the training state in it stays.
     """
     folder = Path(folder)
     weights = dump_tensors({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()})

@@ -49,13 +49,10 @@ def held_out_pairs(profile: str, dataset: str, data_root: str, seed: int) -> Rec
     return _some(_real_pairs(dataset, data_root, size.sampling_rate_hz, (TEST_FOLD,)), N_HELD_OUT, seed)
 
 
-def evaluation_stores(
-    profile: str, dataset: str, data_root: str, seed: int, trained_on: str = "simulated"
-) -> dict[str, RecordStore]:
-    """Name of the set -> the records to score.
+def evaluation_stores(profile: str, dataset: str, data_root: str, seed: int) -> dict[str, RecordStore]:
+    """Name of the set -> the records to score, before `unseen_by`.
 
-    Simulated: the counterparts of all three labelled sets. Real: the test fold where the set is there whole or where
-    the model was trained on it; every record of a subset otherwise, since nothing of it was ever seen.
+    Simulated: the counterparts of all three labelled sets. Real: the test fold of a whole set, all of a subset.
     """
     size = get_profile(profile)
     if dataset == "simulated":
@@ -66,9 +63,12 @@ def evaluation_stores(
     if dataset not in TASKS_OF:
         raise ParameterError(f"dataset = '{dataset}' has no labels to score; choose one of {', '.join(TASKS_OF)}")
     store = open_dataset(dataset, data_root, sampling_rate_hz=size.sampling_rate_hz)
-    if data_kind(store, dataset) == "paper" or trained_on == dataset:
-        store = store.fold_in(TEST_FOLD)
-    return {dataset: store}
+    return {dataset: store.fold_in(TEST_FOLD) if data_kind(store, dataset) == "paper" else store}
+
+
+def unseen_by(trained_on: str, stores: dict[str, RecordStore]) -> dict[str, RecordStore]:
+    """The records that a model trained on ``trained_on`` never saw: of that set only the test fold."""
+    return {name: store.fold_in(TEST_FOLD) if name == trained_on else store for name, store in stores.items()}
 
 
 def evaluation_kind(store: RecordStore, dataset: str) -> str:

@@ -92,10 +92,12 @@ def zero_shot_sets(
     leads: Sequence[str] | None = None,
     **bootstrap,
 ) -> list[ZeroShot]:
-    """`zero_shot` on several data sets, each with the tasks that ``tasks_of`` names for it."""
+    """`zero_shot` on several data sets, each with those tasks of ``tasks_of`` that ``prompt_sets`` has prompts for."""
     results = []
     for name, store in stores.items():
-        own = {setting: {task: of[task] for task in tasks_of[name]} for setting, of in prompt_sets.items()}
+        own = {
+            setting: {task: of[task] for task in tasks_of[name] if task in of} for setting, of in prompt_sets.items()
+        }
         results += zero_shot(model, store, own, leads, **bootstrap)
     return results
 
@@ -122,7 +124,9 @@ def retrieval(model, store, *, repeats: int = 1000, seed: int = 0) -> Retrieval:
     scores = score_records(model, store, [[text] for text in distinct])  # (N, distinct)
     column = {text: i for i, text in enumerate(distinct)}
     own = scores[np.arange(len(reports)), [column[text] for text in reports]]
-    hit = (scores > own[:, None]).sum(axis=1) < 10
+    above = (scores > own[:, None]).sum(axis=1)
+    tied = (scores == own[:, None]).sum(axis=1)  # its own among them
+    hit = np.clip((10 - above) / tied, 0.0, 1.0)  # the chance to be among the ten when ties are broken by lot
     share = 1.0 / store.records["report"].map(store.records["report"].value_counts()).to_numpy()
     weights = share * patient_weights(store.records["patient"].to_numpy(), repeats, seed)
     low, high = np.percentile(weights @ hit / weights.sum(axis=1), [2.5, 97.5])

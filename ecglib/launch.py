@@ -16,6 +16,7 @@ from torch import nn
 
 from ecglib.checkpoint import from_pretrained, load_weights, save_pretrained
 from ecglib.data.store import RecordStore
+from ecglib.data.workers import die_with_parent
 from ecglib.errors import CheckpointError
 from ecglib.paths import atomic_write
 from ecglib.train import Schedule, TrainingData, fit
@@ -52,7 +53,8 @@ def fit_on(
     launcher += ["--main_process_port", "0"] if torch.cuda.is_available() else ["--cpu", "--main_process_port", "0"]
     command = [*launcher, "-m", "ecglib.launch", str(folder)]
     lines = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, text=True, preexec_fn=die_with_parent, **pipes) as process:
         for line in process.stdout:
             lines.append(line.rstrip())
             if report is not None and line.startswith("epoch"):

@@ -1,5 +1,6 @@
 """Scores with intervals. Every metric states what it does with classes that cannot be scored."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,10 +83,13 @@ def macro_auc(
         raise ValueError(f"none of the {len(classes)} classes has both positive and negative records")
     weights = patient_weights(patients, repeats, seed)
     draws = np.stack([weighted_auc(y[:, c], scores[:, c], weights) for c in kept], axis=1)  # (R, C')
-    low, high = np.nanpercentile(np.nanmean(draws, axis=1), [2.5, 97.5])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # few resamples of a rare class may all miss it: NaN then
+        low, high = np.nanpercentile(np.nanmean(draws, axis=1), [2.5, 97.5])
+        class_range = np.nanpercentile(draws, [2.5, 97.5], axis=0)
     per_class = {}
     for column, c in enumerate(kept):
-        c_low, c_high = np.nanpercentile(draws[:, column], [2.5, 97.5])
+        c_low, c_high = class_range[:, column]
         per_class[classes[c]] = {
             "auc": 100 * float(auc[c]),
             "ci_low": 100 * float(c_low),

@@ -12,15 +12,15 @@ from torch import nn
 from ecglib import papers
 from ecglib.checkpoint import from_pretrained, read_config
 from ecglib.data.synthetic.stores import simulator_hash
-from ecglib.errors import CheckpointError
+from ecglib.data.workers import die_with_parent
+from ecglib.datasets import PRETRAINING_COHORT
+from ecglib.errors import CheckpointError, ParameterError
 from ecglib.machine import torch_device
-from ecglib.paths import expand, project_root, sha256_of
+from ecglib.paths import expand, sha256_of
 from ecglib.profiles import get_profile
-from ecglib.train import Schedule
+from ecglib.train import Schedule, code_fingerprint
 
 MIN_STEPS_PER_EPOCH = 8
-# What a trained model depends on besides its Config, its schedule and its data.
-_SOURCES = ("encoders", "fusion.py", "launch.py", "losses.py", "masking.py", "text.py", "train.py")
 
 
 def schedule_for(profile: str, n_records: int, seed: int, epochs: int = 0, processes: int = 1) -> Schedule:
@@ -32,6 +32,11 @@ def schedule_for(profile: str, n_records: int, seed: int, epochs: int = 0, proce
     schedule = get_profile(profile).schedule
     share = processes * schedule.accumulation
     batch = min(schedule.batch_size, max(8, n_records // MIN_STEPS_PER_EPOCH)) // share * share
+    if not 0 < batch <= n_records:
+        raise ParameterError(
+            f"{n_records} records for processes = {processes}: too few for one batch; give at least "
+            f"n_records = {max(8, share) * MIN_STEPS_PER_EPOCH}, or fewer processes"
+        )
     precision = schedule.precision if torch.cuda.is_available() else "no"
     return dataclasses.replace(
         schedule, batch_size=batch, precision=precision, seed=seed, epochs=epochs or schedule.epochs
@@ -64,14 +69,18 @@ def variant(model: nn.Module, profile: str, epochs: int = 0, n_records: int = 0)
     It stands in the name of the checkpoint's folder and of the method, so that an ablated or shortened model neither
     replaces the paper's nor is scored under its name.
     """
+    size = get_profile(profile)
+    epochs = 0 if epochs == size.schedule.epochs else epochs
+    n_records = 0 if n_records == size.n_pretrain else n_records
     changed = {"config": dataclasses.asdict(model.config), "epochs": epochs, "n_records": n_records}
     usual = {"config": dataclasses.asdict(usual_config(model.stem, profile)), "epochs": 0, "n_records": 0}
     return "" if changed == usual else sha256_of(changed, 8)
 
 
-def method_name(stem: str, changed: str) -> str:
-    """``deri``, or ``deri-1a2b3c4d`` for a variant."""
-    return f"{stem}-{changed}" if changed else stem
+def method_name(stem: str, changed: str, dataset: str) -> str:
+    """``deri``; ``deri-1a2b3c4d`` for a variant; ``deri-on-ptb-xl`` when trained on what the papers do not train on."""
+    name = f"{stem}-{changed}" if changed else stem
+    return name if dataset in ("simulated", PRETRAINING_COHORT) else f"{name}-on-{dataset}"
 
 
 def checkpoint_folder(
@@ -89,15 +98,12 @@ def shown(folder: Path, results_dir: str | Path) -> str:
 
 def recipe(stem: str, profile: str) -> str:
     """Hash of all that decides what a paper's usual model becomes in a profile: settings, simulator and code."""
-    size, package = get_profile(profile), Path(papers.__file__).parents[1]
-    files = [package / "papers" / f"{stem}.py"]
-    for name in _SOURCES:
-        files += sorted((package / name).glob("*.py")) if (package / name).is_dir() else [package / name]
+    size = get_profile(profile)
     described = {
         "config": dataclasses.asdict(usual_config(stem, profile)),
         "schedule": dataclasses.asdict(size.schedule),
         "data": [size.n_pretrain, size.sampling_rate_hz, simulator_hash()],
-        "code": [sha256_of(file, 16) for file in files],
+        "code": code_fingerprint(stem),
     }
     return sha256_of(described, 16)
 
@@ -106,26 +112,38 @@ def pretrained(stem: str, profile: str, seed: int, checkpoint: str, results_dir:
     """The model an evaluation scores, in evaluation mode on this machine's device, and the record beside its weights.
 
     ``checkpoint`` empty: the model that ``<stem>_pretrain`` makes in this profile, with this seed, on simulated ECGs.
-    If it is not there yet, or was made by other code, settings or another simulator, that notebook is run first, as a
-    reader would run it.
+    If it is not there yet, that notebook is run first, as a reader would run it; the demo's also when it was made by
+    other code, settings or another simulator. Hours of training are never replaced unasked.
 
     Raises:
-        CheckpointError: a folder without a checkpoint of this paper, one that does not say what trained it, or a
-            pre-training that failed.
+        CheckpointError: a folder without a checkpoint of this paper, one that does not say what trained it, an
+            outdated one of a long profile, or a pre-training that failed.
+        ParameterError: a checkpoint trained at another sampling rate than the profile's.
     """
     folder = expand(checkpoint) if checkpoint else checkpoint_folder(results_dir, stem, profile, "simulated", seed)
     if not checkpoint:
         present = (folder / "config.json").is_file()
         if not present or read_config(folder).get("recipe") != recipe(stem, profile):
+            if present and profile != "demo":
+                raise CheckpointError(
+                    f"{shown(folder, results_dir)} was made by other code or settings; give it with -p checkpoint to "
+                    "score it all the same, or remove it to train anew"
+                )
             why = "the checkpoint was made by other code or settings" if present else "there is no checkpoint yet"
             print(f"{why}: running notebooks/{stem}_pretrain.ipynb first", flush=True)
             _run_pretraining(stem, profile, seed, results_dir)
     model, record = from_pretrained(folder, paper=stem), read_config(folder)
-    missing = {"dataset", "data", "data_kind", "training", "variant"} - set(record)
+    missing = {"dataset", "data", "data_kind", "training", "variant", "profile"} - set(record)
     if missing:
         raise CheckpointError(
             f"{folder}/config.json does not say what trained the model (no {', '.join(sorted(missing))}); "
             f"give a folder that {stem}_pretrain made"
+        )
+    trained, here = get_profile(record["profile"]), get_profile(profile)
+    if trained.sampling_rate_hz != here.sampling_rate_hz:
+        raise ParameterError(
+            f"checkpoint {folder.name} was trained at {trained.sampling_rate_hz} Hz (profile {trained.name}) and "
+            f"profile {profile} reads {here.sampling_rate_hz} Hz; give -p profile {trained.name}"
         )
     return model.to(torch_device()), record
 
@@ -133,15 +151,17 @@ def pretrained(stem: str, profile: str, seed: int, checkpoint: str, results_dir:
 def _run_pretraining(stem: str, profile: str, seed: int, results_dir: str | Path) -> None:
     """The notebook through papermill, its lines of progress passed on."""
     notebook = f"{stem}_pretrain"
+    source = Path(__file__).resolve().parents[1] / "notebooks" / f"{notebook}.ipynb"
+    if not source.is_file():
+        raise CheckpointError(f"notebooks/{notebook}.ipynb is not beside the package; run this from a clone")
     output = expand(results_dir) / notebook / f"{notebook}.ipynb"
     output.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "papermill", f"notebooks/{notebook}.ipynb", str(output)]
+    command = [sys.executable, "-m", "papermill", str(source), str(output)]
     command += ["--engine", "ecg", "--no-progress-bar", "--log-output"]
-    for name, value in {"profile": profile, "seed": seed, "results_dir": str(results_dir)}.items():
-        command += ["-p", name, str(value)]
+    command += ["-r", "profile", profile, "-p", "seed", str(seed), "-r", "results_dir", str(results_dir)]
     lines = []
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, cwd=project_root(), text=True, **pipes) as process:
+    with subprocess.Popen(command, text=True, preexec_fn=die_with_parent, **pipes) as process:
         for line in process.stdout:
             lines.append(line.rstrip())
             if line.startswith("epoch"):

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from ecglib import machine, parameters
 from ecglib.errors import ParameterError, ResultError
-from ecglib.paths import atomic_write, expand, project_root
+from ecglib.paths import atomic_write, expand
 from ecglib.plain import plain
-from ecglib.scrub import scrub_text, scrub_value
+from ecglib.scrub import scrub_text, scrub_value, without_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +156,7 @@ class Run:
             "notebook": self.stem,
             "status": "failed",
             "error": None,
-            "parameters": {name: scrub_value(plain(_without_path(v))) for name, v in self.params.items()},
+            "parameters": {name: scrub_value(plain(without_path(v))) for name, v in self.params.items()},
             "config": {},
             "profile": self.profile,
             "data": {},
@@ -280,12 +280,6 @@ def _after_cell(result: Any) -> None:
     error = result.error_before_exec or result.error_in_exec
     if error is not None and _current is not None:
         _current.record_failure(error)
-
-
-def _without_path(value: Any) -> Any:
-    """A path outside the project, given as a parameter, keeps its last part alone, blanks in it or not."""
-    outside = isinstance(value, str) and Path(value).is_absolute() and not Path(value).is_relative_to(project_root())
-    return f"…/{Path(value).name}" if outside else value
 
 
 def data_entry(kind: str, store: Any, role: str | None = None, **counts: Any) -> dict[str, Any]:

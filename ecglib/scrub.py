@@ -1,11 +1,13 @@
 """Keeps the paths and names of one machine out of what is committed: run records and executed notebooks."""
 
+import json
 import os
 import re
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ecglib.paths import project_root
 
@@ -71,6 +73,12 @@ _NOISE = re.compile(r"Kernel is running over TCP|Debugger warning|frozen_modules
 _BINARY = ("image/png", "image/jpeg", "application/pdf")
 
 
+def without_path(value: Any) -> Any:
+    """A path outside the project, given as a parameter, keeps its last part alone, blanks in it or not."""
+    outside = isinstance(value, str) and Path(value).is_absolute() and not Path(value).is_relative_to(project_root())
+    return f"…/{Path(value).name}" if outside else value
+
+
 def scrub_notebook(notebook: dict) -> dict:
     """An executed notebook (nbformat 4, as parsed JSON) made fit to be committed; changed in place and returned.
 
@@ -79,6 +87,10 @@ def scrub_notebook(notebook: dict) -> dict:
     printed one by one become one output.
     """
     papermill = notebook.get("metadata", {}).pop("papermill", None) or {}
+    for value in (papermill.get("parameters") or {}).values():
+        if (short := without_path(value)) != value:  # known whole, blanks in it or not
+            notebook |= json.loads(json.dumps(notebook).replace(json.dumps(value)[1:-1], json.dumps(short)[1:-1]))
+            papermill = json.loads(json.dumps(papermill).replace(json.dumps(value)[1:-1], json.dumps(short)[1:-1]))
     kept = {k: scrub_value(papermill[k]) for k in ("parameters", "exception") if k in papermill}
     if isinstance(papermill.get("duration"), int | float):
         kept["duration"] = round(papermill["duration"], 1)

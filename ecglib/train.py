@@ -92,9 +92,25 @@ def order_of_epoch(n_records: int, epoch: int, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(n_records)
 
 
+# What a trained model depends on besides its Config, its schedule and its data.
+_SOURCES = (
+    "datasets.py", "encoders", "fusion.py", "launch.py", "losses.py", "masking.py", "pretrain.py", "text.py", "train.py"
+)  # fmt: skip
+
+
+def code_fingerprint(stem: str) -> str:
+    """Short SHA-256 over the source files that decide what training a paper's model gives."""
+    package = Path(__file__).parent
+    files = [package / "papers" / f"{stem}.py"]
+    for name in _SOURCES:
+        files += sorted((package / name).glob("*.py")) if (package / name).is_dir() else [package / name]
+    return sha256_of([sha256_of(file, 16) for file in files], 16)
+
+
 def _run_id(model: nn.Module, data: TrainingData, schedule: Schedule) -> str:
     described = {
         "paper": model.stem,
+        "code": code_fingerprint(model.stem),
         "config": dataclasses.asdict(model.config),
         "text": model.text_encoder.fingerprint,
         "schedule": {k: v for k, v in dataclasses.asdict(schedule).items() if k != "checkpoint_every_s"},
@@ -252,7 +268,7 @@ class _Run:
             place = json.loads(file.metadata()["place"])
             if place["run"] != self.id:
                 raise CheckpointError(
-                    f"{self.path} is the state of another run (other data, configuration or schedule); "
+                    f"{self.path} is the state of another run (other data, settings or code); "
                     "remove it to start afresh, or give the same settings to go on"
                 )
             tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}

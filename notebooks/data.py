@@ -32,7 +32,7 @@ seed: int = 0  # of everything simulated
 dataset: str = "simulated"  # simulated, or a real set to put beside it: mimic-iv-ecg, ptb-xl, cpsc2018 or csn
 data_root: str = ""  # folder with the original files; needed unless dataset is simulated
 results_dir: str = "results"  # where figures, tables and the run record go
-n_records: int = 2000  # simulated records per set
+n_records: int = 2000  # simulated records per set, at least 100
 
 # %%
 import numpy as np
@@ -42,11 +42,14 @@ from IPython.display import display
 from ecglib import datasets, figures
 from ecglib.data import open_dataset
 from ecglib.data.synthetic import simulate_record
+from ecglib.errors import ParameterError
 from ecglib.metrics import EVALUATOR_VERSION
 from ecglib.profiles import get_profile
 from ecglib.run import data_entry, start
 
 run = start("data", globals())
+if n_records < 100:
+    raise ParameterError(f"n_records = {n_records}: this chapter needs at least 100 of each set")
 hz = get_profile(profile).sampling_rate_hz
 
 # %% [markdown]
@@ -137,7 +140,7 @@ truth.assign(**{"normal range": NORMAL})
 reports = stores["mimic-iv-ecg"].records["report"]
 words = reports.str.split().str.len()
 print(f"{len(reports):,} reports, {reports.nunique():,} distinct, median {words.median():.0f} words")
-pd.DataFrame({"report": reports.sample(8, random_state=seed).tolist()})
+pd.DataFrame({"report": reports.sample(min(8, len(reports)), random_state=seed).tolist()})
 
 # %% [markdown]
 # ## Real records

@@ -88,6 +88,7 @@ deri.check(deri.Config(**changes))
 # %%
 store = datasets.pretraining_store(profile, dataset, data_root, seed, n_records)
 data = TrainingData.of(store)
+held_out = datasets.held_out_pairs(profile, dataset, data_root, seed)
 counts = pd.DataFrame(
     {
         "paper": {"records": "771,693", "distinct reports": "not given", "sampling rate": "500 Hz"},
@@ -108,7 +109,6 @@ example = int(store.records["report"].str.len().argmax())
 fig = figures.plot_ecg(
     store.read([example])[0], store.sampling_rate_hz, title="A training pair", report=data.reports[example]
 )
-run.save_figure(fig, "training_pair")
 figures.show(fig)
 
 # %% [markdown]
@@ -192,6 +192,7 @@ training = {**vars(schedule), "effective_batch": schedule.batch_size, "steps": s
 save_pretrained(
     model,
     folder,
+    profile=profile,
     dataset=dataset,
     data_kind=kind,
     data=trained_on,
@@ -211,14 +212,12 @@ figures.show(fig)
 # The loss says how well the batches it saw were told apart. A better question: given a *new* ECG, is its own report
 # among the ten nearest of all distinct reports of the held-out pairs? Every distinct report counts once, so that a
 # ranking by mere frequency gains nothing; chance is ten divided by their number. For real data the held-out pairs are
-# those of fold 10, whose patients were not seen in training.
+# of fold 10, at most a thousand, whose patients were not seen in training.
 
 # %%
-held_out = datasets.held_out_pairs(profile, dataset, data_root, seed)
-held_kind = datasets.data_kind(held_out, dataset, folds=1)
 pairs_of = "mimic-iv-ecg" if dataset == "simulated" else dataset  # the simulated pairs stand for MIMIC-IV-ECG
-method = pretrain.method_name("deri", changed)
-metrics = retrieval_rows(method, pairs_of, held_kind, retrieval(model, held_out))
+method = pretrain.method_name("deri", changed, dataset)
+metrics = retrieval_rows(method, pairs_of, kind, retrieval(model, held_out))
 print(metrics[0]["setting"])
 pd.DataFrame(metrics)[["method", "metric", "value", "ci_low", "ci_high", "n"]].round(1)
 
@@ -260,7 +259,7 @@ display(Markdown(rows))
 # %%
 written = run.record(
     metrics,
-    data={"pretrain": trained_on, "held-out": data_entry(held_kind, held_out, "test")},
+    data={"pretrain": trained_on, "held-out": data_entry(kind, held_out, "test")},
     model=model.config,
     training=training,
     checkpoint_choice="last step",

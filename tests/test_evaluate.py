@@ -102,3 +102,10 @@ def test_retrieval_counts_every_distinct_report_once(store):
     found = ev.retrieval(Frequency(), many, repeats=20)
     assert found.distinct == 51
     assert found.recall_at_10 == pytest.approx(found.chance)
+
+
+def test_a_collapsed_model_retrieves_at_chance(store):
+    texts = pd.DataFrame({"id": [f"r{i}" for i in range(60)], "report": [f"text {i}" for i in range(60)]})
+    many = write_store(store.folder.parent / "same", 100, np.zeros((60, 12, 10), np.int16), texts)
+    found = ev.retrieval(Oracle(blind=True), many, repeats=20)
+    assert found.recall_at_10 == pytest.approx(found.chance)

@@ -34,14 +34,23 @@ def test_a_batch_is_shared_evenly(processes, n):
     assert schedule.steps(n) >= 8 * schedule.epochs
 
 
+def test_too_few_records_for_a_batch_name_the_parameters():
+    with pytest.raises(ParameterError, match="5 records for processes = 1: too few"):
+        pretrain.schedule_for("demo", 5, 0)
+    with pytest.raises(ParameterError, match="64 records for processes = 9"):
+        pretrain.schedule_for("demo", 64, 0, processes=9)
+
+
 def test_a_changed_model_has_a_name_and_a_folder_of_its_own(model):
     assert pretrain.variant(model, "demo") == ""
     names = {pretrain.variant(model, "demo", epochs=1), pretrain.variant(model, "demo", n_records=99)}
     names.add(pretrain.variant(pretrain.build_model("deri", "demo", 0, terms=("align",)), "demo"))
     assert len(names) == 3
     assert "" not in names
-    assert pretrain.method_name("deri", "") == "deri"
-    assert pretrain.method_name("deri", "12ab34cd") == "deri-12ab34cd"
+    assert pretrain.variant(model, "demo", epochs=4, n_records=6_400) == ""  # the profile's own numbers
+    assert pretrain.method_name("deri", "", "simulated") == "deri"
+    assert pretrain.method_name("deri", "12ab34cd", "mimic-iv-ecg") == "deri-12ab34cd"
+    assert pretrain.method_name("deri", "", "ptb-xl") == "deri-on-ptb-xl"
     plain = pretrain.checkpoint_folder("results", "deri", "demo", "simulated", 0)
     assert pretrain.checkpoint_folder("results", "deri", "demo", "simulated", 0, "12ab34cd") != plain
     assert pretrain.shown(plain, "results") == "results/checkpoints/deri/demo-simulated-seed0"
@@ -49,7 +58,8 @@ def test_a_changed_model_has_a_name_and_a_folder_of_its_own(model):
 
 def test_a_checkpoint_of_other_code_is_made_again(model, tmp_path, monkeypatch, capsys):
     folder = pretrain.checkpoint_folder(tmp_path, "deri", "demo", "simulated", 0)
-    record = {"dataset": "simulated", "data": {}, "data_kind": "simulated", "training": {}, "variant": ""}
+    record = {"dataset": "simulated", "data_kind": "simulated", "variant": "", "profile": "demo"}
+    record |= {"data": {}, "training": {}}
     save_pretrained(model, folder, **record, recipe="of another day")
     made = []
 
@@ -64,6 +74,13 @@ def test_a_checkpoint_of_other_code_is_made_again(model, tmp_path, monkeypatch, 
     _, found = pretrain.pretrained("deri", "demo", 0, "", tmp_path)
     assert len(made) == 1
     assert found["dataset"] == "simulated"
+    with pytest.raises(ParameterError, match=r"trained at 100 Hz \(profile demo\) and profile gpu reads 500 Hz"):
+        pretrain.pretrained("deri", "gpu", 0, str(folder), tmp_path)
+    long = pretrain.checkpoint_folder(tmp_path, "deri", "gpu", "simulated", 0)
+    save_pretrained(model, long, **record | {"profile": "gpu"}, recipe="of another day")
+    with pytest.raises(CheckpointError, match="was made by other code or settings; give it with -p checkpoint"):
+        pretrain.pretrained("deri", "gpu", 0, "", tmp_path)
+    assert len(made) == 1
 
 
 def test_a_checkpoint_that_does_not_say_its_origin_is_refused(model, tmp_path):

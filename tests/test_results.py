@@ -272,3 +272,11 @@ def test_lines_printed_one_by_one_become_one_output():
     cell = {"cell_type": "code", "metadata": {}, "source": "", "outputs": outputs}
     found = scrub_notebook({"metadata": {}, "cells": [cell]})["cells"][0]["outputs"]
     assert ["".join(output.get("text", "")) for output in found] == ["epoch 1\nepoch 2\n", "", "end\n"]
+
+
+def test_a_path_with_blanks_given_as_parameter_is_scrubbed_whole():
+    secret = "/data/St Marys hospital/ptbxl"
+    cell = {"cell_type": "code", "metadata": {"tags": ["injected-parameters"]},
+            "source": f'data_root = "{secret}"', "outputs": []}  # fmt: skip
+    notebook = {"metadata": {"papermill": {"parameters": {"data_root": secret}}}, "cells": [cell]}
+    assert "Marys" not in json.dumps(scrub_notebook(notebook))

@@ -33,3 +33,16 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def die_with_parent() -> None:
+    """For a started program, before it begins (``preexec_fn``): end it when the process that started it is gone.
+
+    A notebook's kernel that is killed would otherwise leave a training running. Linux only; elsewhere nothing happens.
+    """
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        set_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)

@@ -3,7 +3,7 @@
 Adds to contrastive alignment a cross-modal reconstruction of features, a second alignment of mixed encodings and a
 masked enhancement of the ECG tokens (RME).
 
-    papermill notebooks/deri_pretrain.ipynb       # demo: about 2 minutes on two cores, simulated ECGs
+    papermill notebooks/deri_pretrain.ipynb       # demo: about 3 minutes on two cores, simulated ECGs
     papermill notebooks/deri_zero_shot.ipynb      # paper: average macro AUC 78.73 over six tasks (figure 3)
 """
 
