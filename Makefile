@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 export PYTHONUNBUFFERED := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test book lint bench scores sync clean
+.PHONY: demo test book lint bench sync clean
 
 demo: $(READY)
 	$(BIN)/papermill notebooks/deri_pretrain.ipynb
