@@ -63,3 +63,10 @@ class AttentionMean(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         attended, _ = self.attention(tokens, tokens, tokens, need_weights=False)
         return attended.mean(dim=1)
+
+
+def projector(kind: str, c_in: int, c_out: int) -> nn.Module:
+    """Into the shared space: ``linear`` as DERI prints it, or ``mlp``, two layers with GELU as released."""
+    if kind == "mlp":
+        return nn.Sequential(nn.Linear(c_in, c_out), nn.GELU(), nn.Linear(c_out, c_out))
+    return nn.Linear(c_in, c_out)

@@ -21,7 +21,16 @@ def class_embeddings(model, prompts: Sequence[Sequence[str]]) -> Tensor:
     return F.normalize(torch.stack(means), dim=-1)
 
 
-def score_by_cosine(model, ecg: Tensor, classes: Sequence[Sequence[str]] | Tensor, leads=None) -> Tensor:
-    """Raw cosine, no temperature and no softmax over classes: (B, S, T) and C lists, or their (C, D) -> (B, C)."""
-    vectors = classes if isinstance(classes, Tensor) else class_embeddings(model, classes)
-    return F.normalize(model.encode_ecg(ecg, leads), dim=-1) @ vectors.T
+class CosineScores:
+    """The part of a paper's contract that scores by raw cosine; the model brings ``encode_ecg`` and ``encode_text``."""
+
+    def encode_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
+        """C lists of prompts -> (C, D), unit length."""
+        return class_embeddings(self, prompts)
+
+    def score(
+        self, ecg: Tensor, classes: Sequence[Sequence[str]] | Tensor, leads: Sequence[str] | None = None
+    ) -> Tensor:
+        """(B, S, T) and C lists of prompts, or their (C, D) -> (B, C); no temperature, no softmax over classes."""
+        vectors = classes if isinstance(classes, Tensor) else self.encode_classes(classes)
+        return F.normalize(self.encode_ecg(ecg, leads), dim=-1) @ vectors.T

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -237,6 +237,20 @@ class TextEncoder(nn.Module):
         """Positions of ``texts`` in groups of like length, so that each is padded to little more than it needs."""
         by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         return [by_length[start : start + size] for start in range(0, len(texts), size)]
+
+    def each_once(
+        self, texts: Sequence[str], encode: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+    ) -> tuple[Tensor, ...]:
+        """``encode`` of every distinct text once, in groups of like length, given back row by row.
+
+        ``encode`` takes token states (B', L, D) and mask (B', L) and returns tensors (B', ...); B strings -> (B, ...).
+        """
+        distinct = list(dict.fromkeys(texts))
+        groups = self.groups(distinct)
+        place = {distinct[i]: row for row, i in enumerate(i for group in groups for i in group)}
+        encoded = [encode(*self([distinct[i] for i in group])) for group in groups]
+        rows = [place[text] for text in texts]
+        return tuple(torch.cat(parts)[rows] for parts in zip(*encoded, strict=True))
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """One vector per text, as the model's card says: (B, L, D), (B, L) -> (B, D)."""

@@ -11,18 +11,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecglib.encoders.inputs import place_leads
 from ecglib.encoders.resnet1d import ResNet1d
 from ecglib.errors import ParameterError
-from ecglib.fusion import AttentionMean, FeatureDecoder
+from ecglib.fusion import AttentionMean, FeatureDecoder, projector
 from ecglib.losses import info_nce
 from ecglib.masking import keep_mask
 from ecglib.papers.card import read_record
-from ecglib.prompts import class_embeddings, score_by_cosine
+from ecglib.prompts import CosineScores
 from ecglib.text import TextEncoder
 
 CARD, DEVIATIONS = read_record(__file__)
@@ -53,7 +52,7 @@ class Config:
     trainable_text_layers: int = 0  # the released tower is frozen whole
 
 
-class DERI(nn.Module):
+class DERI(CosineScores, nn.Module):
     """The composition of figure 1. Parts come from outside; ``build`` makes them from a Config."""
 
     stem = "deri"
@@ -88,18 +87,13 @@ class DERI(nn.Module):
 
     def text_encodings(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """z_t (B, D_text), A_t (B, D), D_e(A_t) (B, D); each distinct text is encoded once."""
-        distinct = list(dict.fromkeys(texts))
-        groups = self.text_encoder.groups(distinct)
-        place = {distinct[i]: row for row, i in enumerate(i for group in groups for i in group)}
-        encoded = []
-        for group in groups:
-            states, mask = self.text_encoder([distinct[i] for i in group])
+        pool = self.text_encoder.pool
+
+        def encode(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             aligned = self.project_t(states)  # (B', L, D)
-            pool = self.text_encoder.pool
-            encoded.append((pool(states, mask), pool(aligned, mask), self.decode_e(aligned, mask)))
-        rows = [place[text] for text in texts]
-        z_t, a_t, d_e = (torch.cat(parts)[rows] for parts in zip(*encoded, strict=True))
-        return z_t, a_t, d_e
+            return pool(states, mask), pool(aligned, mask), self.decode_e(aligned, mask)
+
+        return self.text_encoder.each_once(texts, encode)
 
     def enhanced_views(self, z_e: Tensor) -> tuple[Tensor, Tensor]:
         """Two views of the ECG tokens for the RME term, equation 8 and table 5: (B, L, D) -> two of (B, D)."""
@@ -142,21 +136,6 @@ class DERI(nn.Module):
         """List of B strings -> (B, D), unit length: encoder and projector, section 3.5."""
         states, mask = self.text_encoder(texts)
         return F.normalize(self.text_encoder.pool(self.project_t(states), mask), dim=-1)
-
-    def encode_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
-        """C lists of prompts -> (C, D), unit length."""
-        return class_embeddings(self, prompts)
-
-    def score(self, ecg: Tensor, classes: Sequence[Sequence[str]] | Tensor, leads: Sequence[str] | None = None):
-        """Raw cosine between ECGs and classes: (B, S, T), C lists of prompts or their (C, D) -> (B, C)."""
-        return score_by_cosine(self, ecg, classes, leads)
-
-
-def projector(kind: str, c_in: int, c_out: int) -> nn.Module:
-    """P_e and P_t: linear as printed, or two layers with GELU as released."""
-    if kind == "mlp":
-        return nn.Sequential(nn.Linear(c_in, c_out), nn.GELU(), nn.Linear(c_out, c_out))
-    return nn.Linear(c_in, c_out)
 
 
 CHOICES = {
