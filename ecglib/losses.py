@@ -44,3 +44,31 @@ def info_nce(x: Tensor, y: Tensor, temperature: float, *, positive_in_denominato
     forward = torch.logsumexp(logits, dim=1) - positive
     backward = torch.logsumexp(logits, dim=0) - positive
     return 0.5 * (forward.mean() + backward.mean())
+
+
+def pairwise_sigmoid(logits: Tensor, sign: Tensor | None = None) -> Tensor:
+    """Every entry of a (B, B') matrix of logits judged on its own: matched or not. Scalar.
+
+    1/B sum_i sum_j -log sigma(z_ij l_ij)
+
+    SigLIP (Zhai et al. 2023, algorithm 1), FG-CLEP eq. 5 in the reading of its ``DEVIATIONS``, C-MELT eq. 4. ``sign``
+    holds z, +1 where row and column belong together and -1 elsewhere; by default +1 on the diagonal of a square
+    matrix. Scale and bias are the caller's, as is `gather_batch`, so that negatives are shared over processes.
+    """
+    if sign is None:
+        if logits.ndim != 2 or logits.shape[0] != logits.shape[1]:
+            raise ValueError(f"logits of shape {tuple(logits.shape)} have no diagonal of pairs: pass sign")
+        sign = 2 * torch.eye(len(logits), dtype=logits.dtype, device=logits.device) - 1
+    return -F.logsigmoid(sign * logits).sum(dim=1).mean()
+
+
+def false_negative_mitigation(similarity: Tensor, semantic: Tensor) -> Tensor:
+    """Distance of ECG-report similarities from report-report similarities S, both (B, B). Scalar. FG-CLEP eq. 6.
+
+    1/B sum_i sum_j |sim(e_i, t_j) - S_ij|
+
+    Two ECGs whose reports say the same are then not pushed apart. Whether S passes a gradient is the caller's choice.
+    """
+    if similarity.shape != semantic.shape:
+        raise ValueError(f"similarities {tuple(similarity.shape)} and S {tuple(semantic.shape)} differ in shape")
+    return (similarity - semantic).abs().sum(dim=1).mean()

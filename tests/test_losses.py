@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecglib.losses import cosine_matrix, info_nce
+from ecglib.losses import cosine_matrix, false_negative_mitigation, info_nce, pairwise_sigmoid
 
 
 def pair(batch, width, seed):
@@ -82,3 +82,63 @@ def test_gradient_reaches_both_sides():
 
 def pair_requiring(width):
     return tuple(t.requires_grad_() for t in pair(4, width, 2))
+
+
+def naive_pairwise_sigmoid(logits, sign):
+    """FG-CLEP eq. 5 and C-MELT eq. 4 by hand, with the logarithm of 1 + e^(-x) as its definition has it."""
+    rows, columns = logits.shape
+    total = 0.0
+    for i in range(rows):
+        for j in range(columns):
+            total -= math.log(1 / (1 + math.exp(-float(sign[i, j]) * float(logits[i, j]))))
+    return total / rows
+
+
+@settings(deadline=None, max_examples=30)
+@given(batch=st.integers(1, 8), scale=st.floats(0.1, 20), bias=st.floats(-10, 10), seed=st.integers(0, 999))
+def test_pairwise_sigmoid_is_the_naive_double_loop(batch, scale, bias, seed):
+    x, y = pair(batch, 4, seed)
+    logits = scale * cosine_matrix(x, y) + bias
+    diagonal = 2 * torch.eye(batch, dtype=torch.float64) - 1
+    expected = naive_pairwise_sigmoid(logits, diagonal)
+    assert pairwise_sigmoid(logits).item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    sign = torch.randint(0, 2, (batch, batch), generator=torch.Generator().manual_seed(seed)).double() * 2 - 1
+    assert pairwise_sigmoid(logits, sign).item() == pytest.approx(naive_pairwise_sigmoid(logits, sign), rel=1e-9)
+    wide = torch.cat([logits, logits], dim=1)  # more texts than ECGs
+    assert pairwise_sigmoid(wide, torch.cat([sign, sign], dim=1)).item() == pytest.approx(
+        2 * naive_pairwise_sigmoid(logits, sign), rel=1e-9
+    )
+
+
+def test_pairwise_sigmoid_closed_forms_and_symmetries():
+    zeros = torch.zeros(6, 6, dtype=torch.float64)
+    assert pairwise_sigmoid(zeros).item() == pytest.approx(6 * math.log(2), abs=1e-12)  # B log 2: knows nothing
+    biased = zeros - 10  # SigLIP's start: one positive costs about 10, five negatives next to nothing
+    expected = math.log1p(math.exp(10)) + 5 * math.log1p(math.exp(-10))
+    assert pairwise_sigmoid(biased).item() == pytest.approx(expected, abs=1e-12)
+    extreme = torch.tensor([[1e4, -1e4], [1e4, -1e4]], dtype=torch.float64)  # overflows without care
+    assert pairwise_sigmoid(extreme).item() == pytest.approx((0 + 0 + 1e4 + 1e4) / 2, rel=1e-12)
+    logits = torch.randn(5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    value = pairwise_sigmoid(logits)
+    torch.testing.assert_close(pairwise_sigmoid(logits.T), value)  # modalities swap
+    order = torch.tensor([3, 1, 4, 0, 2])
+    torch.testing.assert_close(pairwise_sigmoid(logits[order][:, order]), value)
+    sign = 2 * torch.eye(5, dtype=torch.float64) - 1
+    torch.testing.assert_close(pairwise_sigmoid(-logits, -sign), value)
+    with pytest.raises(ValueError, match="no diagonal"):
+        pairwise_sigmoid(logits[:3])
+
+
+def test_false_negative_mitigation_is_the_naive_double_loop():
+    x, y = pair(7, 4, 3)
+    similarity, semantic = cosine_matrix(x, y), cosine_matrix(y, y)
+    naive_sum = sum(abs(float(similarity[i, j]) - float(semantic[i, j])) for i in range(7) for j in range(7))
+    assert false_negative_mitigation(similarity, semantic).item() == pytest.approx(naive_sum / 7, abs=1e-12)
+    assert false_negative_mitigation(semantic, semantic).item() == 0.0
+    order = torch.tensor([6, 2, 0, 1, 5, 3, 4])
+    torch.testing.assert_close(
+        false_negative_mitigation(similarity[order][:, order], semantic[order][:, order]),
+        false_negative_mitigation(similarity, semantic),
+    )
+    with pytest.raises(ValueError, match="differ in shape"):
+        false_negative_mitigation(similarity, semantic[:, :3])
