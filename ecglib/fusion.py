@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -22,6 +23,18 @@ def sinusoidal_positions(length: int, width: int, device: torch.device | None = 
     table[:, 0::2] = torch.sin(position * frequency)
     table[:, 1::2] = torch.cos(position * frequency[: width // 2])
     return table
+
+
+def learned_positions(table: Tensor, length: int) -> Tensor:
+    """Learned positions (P, D) for a sequence of another length: (L, D).
+
+    A shorter one uses the first L, so that a position keeps its instant; for a longer one the table is stretched over
+    all of it by linear interpolation.
+    """
+    if length <= len(table):
+        return table[:length]
+    stretched = F.interpolate(table.T.unsqueeze(0), size=length, mode="linear", align_corners=True)  # (1, D, L)
+    return stretched[0].T
 
 
 class FeatureDecoder(nn.Module):
@@ -65,8 +78,109 @@ class AttentionMean(nn.Module):
         return attended.mean(dim=1)
 
 
+class AttentionPool(nn.Module):
+    """One learned query reads all tokens: (B, L, D) -> (B, D). The pooling of MERL's released ResNet.
+
+    Fixed sinusoidal positions enter the keys alone: the query can prefer a moment, the vector it gets is a weighted
+    mean of what stands there, and any length is read.
+    """
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.query = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        keys = tokens + sinusoidal_positions(tokens.shape[1], tokens.shape[2], tokens.device)
+        pooled, _ = self.attention(self.query.expand(len(tokens), -1, -1), keys, tokens, need_weights=False)
+        return pooled.squeeze(1)
+
+
+class CaptionDecoder(nn.Module):
+    """Causal transformer that writes a text while looking at an ECG (CoCa; ESI section 3.2.1).
+
+    Words (B, L, D), ECG tokens (B, M, D) -> (B, L, D). Position j sees words 0 to j and every ECG token, nothing else,
+    so what it gives may predict word j + 1. Texts are padded behind their end: no mask is needed for the padding.
+    """
+
+    def __init__(self, width: int, depth: int, heads: int, dropout: float = 0.1):
+        super().__init__()
+        layer = nn.TransformerDecoderLayer(
+            width, heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerDecoder(layer, depth, norm=nn.LayerNorm(width))
+
+    def forward(self, words: Tensor, ecg_tokens: Tensor) -> Tensor:
+        words = words + sinusoidal_positions(words.shape[1], words.shape[2], words.device)
+        ecg_tokens = ecg_tokens + sinusoidal_positions(ecg_tokens.shape[1], ecg_tokens.shape[2], ecg_tokens.device)
+        later = nn.Transformer.generate_square_subsequent_mask(words.shape[1], device=words.device)  # (L, L)
+        return self.blocks(words, ecg_tokens, tgt_mask=later, tgt_is_causal=True)
+
+
 def projector(kind: str, c_in: int, c_out: int) -> nn.Module:
     """Into the shared space: ``linear`` as DERI prints it, or ``mlp``, two layers with GELU as released."""
     if kind == "mlp":
         return nn.Sequential(nn.Linear(c_in, c_out), nn.GELU(), nn.Linear(c_out, c_out))
     return nn.Linear(c_in, c_out)
+
+
+class QueryLayer(nn.Module):
+    """Queries read tokens: cross-attention and a perceptron, normalisation first. (B, Q, D), (B, L, D) -> (B, Q, D)."""
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0, self_attention: bool = False):
+        super().__init__()
+        self.self_norm = nn.LayerNorm(width) if self_attention else None
+        self.self_attention = nn.MultiheadAttention(width, heads, batch_first=True) if self_attention else None
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        if self.self_attention is not None:
+            x = self.self_norm(queries)
+            queries = queries + self.dropout(self.self_attention(x, x, x, need_weights=False)[0])
+        x = self.norm1(queries)
+        queries = queries + self.dropout(self.attention(x, tokens, tokens, need_weights=False)[0])
+        return queries + self.dropout(self.mlp(self.norm2(queries)))
+
+
+class QueryNetwork(nn.Module):
+    """Is what a query names in these tokens? (Q, D_q) queries, (B, L, D_t) tokens -> (B, Q) logits. K-MERL section 3.5.
+
+    Transformer layers whose queries are text vectors and whose keys and values are tokens of another modality, then
+    one linear classifier for all queries, so that a query that was never trained on can be asked.
+
+    Args:
+        query_width, token_width: D_q and D_t; both are mapped to ``width`` first.
+        depth, heads: K-MERL uses 4 and 4 (tables 6b and 6c).
+        self_attention: let queries see one another. The answer to one then depends on which others are asked.
+    """
+
+    def __init__(
+        self,
+        query_width: int,
+        token_width: int,
+        width: int = 256,
+        depth: int = 4,
+        heads: int = 4,
+        dropout: float = 0.0,
+        self_attention: bool = False,
+    ):
+        super().__init__()
+        # Normalised, so that what a query names is not drowned by what the first layer adds to it.
+        self.read_query = nn.Sequential(nn.Linear(query_width, width), nn.LayerNorm(width))
+        self.read_tokens = nn.Linear(token_width, width)
+        self.layers = nn.ModuleList([QueryLayer(width, heads, dropout, self_attention) for _ in range(depth)])
+        self.norm = nn.LayerNorm(width)
+        self.classify = nn.Linear(width, 1)
+        nn.init.normal_(self.classify.weight, std=0.02)  # an untrained network says 1/2 to everything
+        nn.init.zeros_(self.classify.bias)
+
+    def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        tokens = self.read_tokens(tokens)  # (B, L, D)
+        x = self.read_query(queries).expand(len(tokens), -1, -1)  # (B, Q, D)
+        for layer in self.layers:
+            x = layer(x, tokens)
+        return self.classify(self.norm(x)).squeeze(-1)

@@ -72,3 +72,38 @@ def false_negative_mitigation(similarity: Tensor, semantic: Tensor) -> Tensor:
     if similarity.shape != semantic.shape:
         raise ValueError(f"similarities {tuple(similarity.shape)} and S {tuple(semantic.shape)} differ in shape")
     return (similarity - semantic).abs().sum(dim=1).mean()
+
+
+def one_way_nce(x: Tensor, y: Tensor, temperature: float, *, positive_in_denominator: bool = True) -> Tensor:
+    """Half of `info_nce`: every row of ``x`` finds its row of ``y``, both (B, D), and not the reverse. Scalar.
+
+    1/B sum_i -log e^(s_ii/tau) / sum_k e^(s_ik/tau)
+
+    The direction that K-MERL eq. 2 prints; its indicator 1[k != i] is ``positive_in_denominator=False``.
+    """
+    logits = cosine_matrix(gather_batch(x), gather_batch(y)) / temperature  # (B, B)
+    positive = logits.diagonal()
+    if not positive_in_denominator:
+        logits = logits.masked_fill(torch.eye(len(logits), dtype=torch.bool, device=logits.device), float("-inf"))
+    return (torch.logsumexp(logits, dim=1) - positive).mean()
+
+
+def entity_bce(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy of entity predictions against a report's label vectors, both (B, Q). Scalar. K-MERL eq. 3.
+
+    -1/(B Q) sum_i sum_q [ y_iq log sigma(l_iq) + (1 - y_iq) log(1 - sigma(l_iq)) ]
+    """
+    logits = at_least_float32(logits)
+    return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+
+
+def captioning(logits: Tensor, targets: Tensor, n_texts: int = 0) -> Tensor:
+    """Negative log-likelihood of the words of a batch: logits (N, V), their words (N,) as columns. Scalar. ESI L_Cap.
+
+    1/N sum_i -log P(t_i | t_<i, S)
+
+    over all N words of all texts; with ``n_texts``, divided by it instead, so that it is ESI's printed sum over a text,
+    averaged over texts.
+    """
+    nll = F.cross_entropy(at_least_float32(logits), targets, reduction="sum")
+    return nll / (n_texts or len(targets))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ecglib.fusion import AttentionMean, FeatureDecoder, masked_mean, sinusoidal_positions
+from ecglib.fusion import AttentionMean, CaptionDecoder, FeatureDecoder, masked_mean, sinusoidal_positions
 from ecglib.masking import keep_mask
 
 
@@ -66,3 +66,38 @@ def test_masks_have_the_ratio_asked_for(ratio):
 def test_an_impossible_ratio_is_refused():
     with pytest.raises(ValueError, match=r"\[0, 1\)"):
         keep_mask((2, 2), 1.0)
+
+
+def causal_decoder():
+    torch.manual_seed(0)
+    return CaptionDecoder(16, depth=2, heads=4).double().eval()
+
+
+@pytest.mark.parametrize("changed", range(6))
+def test_caption_decoder_cannot_see_later_words(changed):
+    """Position j is a function of words 0 to j: with a word changed, exactly the positions from it on move."""
+    decoder = causal_decoder()
+    words, ecg = torch.randn(2, 6, 16, dtype=torch.float64), torch.randn(2, 5, 16, dtype=torch.float64)
+    other = words.clone()
+    other[:, changed] = torch.randn(2, 16, dtype=torch.float64)
+    moved = (decoder(words, ecg) - decoder(other, ecg)).abs().amax(dim=(0, 2)) > 1e-9
+    assert moved.tolist() == [position >= changed for position in range(6)]
+
+
+def test_caption_decoder_reads_every_ecg_token_and_their_order():
+    decoder = causal_decoder()
+    words, ecg = torch.randn(1, 4, 16, dtype=torch.float64), torch.randn(1, 5, 16, dtype=torch.float64)
+    before = decoder(words, ecg)
+    for token in range(5):
+        other = ecg.clone()
+        other[:, token] += 1
+        assert ((decoder(words, other) - before).abs().amax(dim=2) > 1e-9).all()  # at every position
+    assert not torch.allclose(decoder(words, ecg.flip(1)), before)
+    assert decoder(words, torch.randn(1, 700, 16, dtype=torch.float64)).shape == words.shape
+
+
+def test_caption_decoder_needs_no_padding_mask():
+    """Words behind the end of a text change nothing before it."""
+    decoder = causal_decoder()
+    words, ecg = torch.randn(3, 7, 16, dtype=torch.float64), torch.randn(3, 5, 16, dtype=torch.float64)
+    torch.testing.assert_close(decoder(words, ecg)[:, :4], decoder(words[:, :4], ecg))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecglib.losses import cosine_matrix, false_negative_mitigation, info_nce, pairwise_sigmoid
+from ecglib.losses import captioning, cosine_matrix, false_negative_mitigation, info_nce, pairwise_sigmoid
 
 
 def pair(batch, width, seed):
@@ -142,3 +142,27 @@ def test_false_negative_mitigation_is_the_naive_double_loop():
     )
     with pytest.raises(ValueError, match="differ in shape"):
         false_negative_mitigation(similarity, semantic[:, :3])
+
+
+@settings(deadline=None, max_examples=30)
+@given(n=st.integers(1, 9), vocabulary=st.integers(1, 7), texts=st.integers(1, 4), seed=st.integers(0, 999))
+def test_captioning_is_the_naive_double_loop(n, vocabulary, texts, seed):
+    """ESI L_Cap: the mean over words, or the printed sum over a text averaged over texts."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 5 * torch.randn(n, vocabulary, generator=generator, dtype=torch.float64)
+    words = torch.randint(vocabulary, (n,), generator=generator)
+    total = 0.0
+    for i in range(n):
+        total -= math.log(math.exp(logits[i, words[i]]) / sum(math.exp(logits[i, v]) for v in range(vocabulary)))
+    assert captioning(logits, words).item() == pytest.approx(total / n, rel=1e-9, abs=1e-9)
+    assert captioning(logits, words, texts).item() == pytest.approx(total / texts, rel=1e-9, abs=1e-9)
+    torch.testing.assert_close(captioning(logits + 3.0, words), captioning(logits, words))  # a constant does not count
+
+
+def test_captioning_knows_chance_and_certainty():
+    words = torch.tensor([0, 2, 1, 1])
+    assert captioning(torch.zeros(4, 3, dtype=torch.float64), words).item() == pytest.approx(math.log(3), abs=1e-12)
+    certain = 1e3 * torch.nn.functional.one_hot(words, 3).double()
+    assert captioning(certain, words).item() == pytest.approx(0, abs=1e-12)
+    logits = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: captioning(x, words), logits)
