@@ -8,22 +8,18 @@ findings: all of them when there is one finding, two of each when there are two 
 when there are more, so that a superclass is spoken for by the typical statements of its members.
 """
 
-import json
 from copy import deepcopy
 from functools import cache
-from importlib.resources import files
 
 from ecglib.data.labels import FINDINGS, SCP_CODES, TASKS, findings_to_labels
 from ecglib.errors import ParameterError
+from ecglib.knowledge.files import load as _load
+from ecglib.knowledge.vocabulary import Entity, entities, superclass, superclasses, synonyms, waveform_features
 from ecglib.paths import sha256_of
 
+__all__ = ["Entity", "entities", "superclass", "superclasses", "synonyms", "waveform_features"]  # vocabulary.py
 KINDS = ("name", "clinical")
 DATA_FILES = ("statements", "classes")
-
-
-@cache
-def _load(name: str) -> dict:
-    return json.loads(files("ecglib.knowledge").joinpath(f"{name}.json").read_text(encoding="utf-8"))
 
 
 def _class(task: str, cls: str) -> dict:
@@ -50,8 +46,8 @@ def finding(code: str) -> dict:
     if code not in findings:
         raise ParameterError(f"no finding is called {code!r}; the findings are {', '.join(findings)}")
     classes = _labels_of(code)
-    superclass = "".join(classes["ptbxl-super"]) if code in SCP_CODES else ""
-    return deepcopy({"code": code, "superclass": superclass, "classes": classes, **findings[code]})
+    of_ptbxl = "".join(classes["ptbxl-super"]) if code in SCP_CODES else ""
+    return deepcopy({"code": code, "superclass": of_ptbxl, "classes": classes, **findings[code]})
 
 
 def members(task: str, cls: str) -> list[str]:
