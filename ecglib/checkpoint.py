@@ -17,12 +17,13 @@ FORMAT = 1
 TRAINING_STATE = "training.safetensors"  # what `fit` leaves until the model is saved beside it
 
 
-def save_pretrained(model: nn.Module, folder: str | Path, **record) -> Path:
+def save_pretrained(model: nn.Module, folder: str | Path, *, keep_training_state: bool = False, **record) -> Path:
     """Write a paper's model into ``folder``: weights, Config, and ``record`` (what trained it, JSON values).
 
     The weights of a frozen text tower are not written; its name and fingerprint are. ``config.json`` comes last and
     holds the hash of the weights, so a folder that was interrupted is recognised. The state that ``fit`` left in the
-    folder is removed last: until then nothing that was trained can be lost.
+    folder is removed last: until then nothing that was trained can be lost. ``keep_training_state`` leaves it there,
+    for a stage that a later stage builds on.
 
     Raises:
         CheckpointError: the folder cannot be written (read-only, full disk); the training state in it stays.
@@ -40,7 +41,8 @@ def save_pretrained(model: nn.Module, folder: str | Path, **record) -> Path:
     try:
         atomic_write(folder / "model.safetensors", weights)
         atomic_write(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-        (folder / TRAINING_STATE).unlink(missing_ok=True)
+        if not keep_training_state:
+            (folder / TRAINING_STATE).unlink(missing_ok=True)
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be written ({error.strerror}); free space or choose another") from error
     return folder

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 
 from ecglib.data.labels import TASKS
 from ecglib.metrics import EVALUATOR_VERSION, MacroAuc, chance_macro_auc, macro_auc, patient_weights
@@ -117,17 +118,33 @@ class Retrieval:
     distinct: int
 
 
-def retrieval(model, store, *, repeats: int = 1000, seed: int = 0) -> Retrieval:
-    """Search every ECG's own report among all distinct reports of ``store``; equal reports count as one."""
-    reports = list(store.records["report"])
-    distinct = sorted(set(reports))
-    scores = score_records(model, store, [[text] for text in distinct])  # (N, distinct)
-    column = {text: i for i, text in enumerate(distinct)}
-    own = scores[np.arange(len(reports)), [column[text] for text in reports]]
+@torch.inference_mode()
+def encodings(model, store, texts: Sequence[str], batch_size: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors of every record of a store (N, D) and of every text (M, D), in evaluation mode."""
+    model.eval()
+    device = next(model.parameters()).device
+    ecgs = [
+        model.encode_ecg(torch.from_numpy(store.read(np.arange(start, min(start + batch_size, len(store))))).to(device))
+        for start in range(0, len(store), batch_size)
+    ]
+    words = [model.encode_text(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size)]
+    return tuple(F.normalize(torch.cat(parts).float(), dim=-1).cpu().numpy() for parts in (ecgs, words))
+
+
+def retrieval(model, store, texts: Sequence[str] | None = None, *, repeats: int = 1000, seed: int = 0) -> Retrieval:
+    """Search every ECG's own text among all distinct texts by cosine; equal texts count as one.
+
+    ``texts``: one per record of ``store``; ``None`` means its reports.
+    """
+    texts = list(store.records["report"]) if texts is None else list(texts)
+    distinct, own_column, how_often = np.unique(texts, return_inverse=True, return_counts=True)
+    vectors, words = encodings(model, store, distinct.tolist())
+    scores = vectors @ words.T  # (N, distinct)
+    own = scores[np.arange(len(texts)), own_column]
     above = (scores > own[:, None]).sum(axis=1)
     tied = (scores == own[:, None]).sum(axis=1)  # its own among them
     hit = np.clip((10 - above) / tied, 0.0, 1.0)  # the chance to be among the ten when ties are broken by lot
-    share = 1.0 / store.records["report"].map(store.records["report"].value_counts()).to_numpy()
+    share = 1.0 / how_often[own_column]
     weights = share * patient_weights(store.records["patient"].to_numpy(), repeats, seed)
     low, high = np.percentile(weights @ hit / weights.sum(axis=1), [2.5, 97.5])
     return Retrieval(
@@ -135,7 +152,7 @@ def retrieval(model, store, *, repeats: int = 1000, seed: int = 0) -> Retrieval:
         ci_low=100 * float(low),
         ci_high=100 * float(high),
         chance=100 * min(1.0, 10 / len(distinct)),
-        n=len(reports),
+        n=len(texts),
         distinct=len(distinct),
     )
 

@@ -43,7 +43,7 @@ def fit_on(
     if processes == 1:
         return fit(model, data, schedule, folder, report)
     folder = Path(folder)
-    model.text_encoder.prepare(data.reports)
+    model.prepare(data.reports)
     save_pretrained(model, folder / START)
     rows = None if data.store._rows is None else data.store._rows.tolist()
     job = {"store": str(data.store.folder), "rows": rows, "reports": data.reports, "schedule": vars(schedule)}
@@ -75,7 +75,7 @@ def _work(folder: Path) -> None:
     store = RecordStore.open(job["store"])
     store = store if job["rows"] is None else store.select(job["rows"])
     model = from_pretrained(folder / START)
-    model.text_encoder.prepare(job["reports"])  # from disk, where the notebook has left the states
+    model.prepare(job["reports"])  # from disk, where the notebook has left the states
     history = fit(model, TrainingData(store, job["reports"]), Schedule(**job["schedule"]), folder)
     from accelerate import PartialState
 

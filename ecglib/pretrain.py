@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,19 @@ from ecglib.errors import CheckpointError, ParameterError
 from ecglib.machine import torch_device
 from ecglib.paths import expand, sha256_of
 from ecglib.profiles import get_profile
-from ecglib.train import Schedule, code_fingerprint
+from ecglib.sources import code_fingerprint
+from ecglib.train import Schedule
 
 MIN_STEPS_PER_EPOCH = 8
 
 
-def schedule_for(profile: str, n_records: int, seed: int, epochs: int = 0, processes: int = 1) -> Schedule:
-    """The profile's schedule, with a batch that leaves at least eight steps an epoch and a precision this machine has.
+def schedule_for(stem: str, profile: str, n_records: int, seed: int, epochs: int = 0, processes: int = 1) -> Schedule:
+    """The profile's schedule with the paper's ``SCHEDULES``, at least eight steps an epoch, in a precision it has here.
 
     The batch is rounded down to what the processes can share evenly. Half precision needs a GPU to be of use; without
     one the run is in float32 and its record says so.
     """
-    schedule = get_profile(profile).schedule
+    schedule = planned(stem, profile)
     share = processes * schedule.accumulation
     batch = min(schedule.batch_size, max(8, n_records // MIN_STEPS_PER_EPOCH)) // share * share
     if not 0 < batch <= n_records:
@@ -43,10 +45,16 @@ def schedule_for(profile: str, n_records: int, seed: int, epochs: int = 0, proce
     )
 
 
+def planned(stem: str, profile: str) -> Schedule:
+    """What a paper's chapters plan in a profile: the profile's schedule, changed as the paper's file says."""
+    return dataclasses.replace(get_profile(profile).schedule, **papers.load(stem).SCHEDULES.get(profile, {}))
+
+
 def usual_config(stem: str, profile: str) -> Any:
     """The Config that a paper's chapters have in this profile when nothing is changed."""
     paper, size = papers.load(stem), get_profile(profile)
-    return (paper.demo_config if size.demo_size else paper.paper_config)(text_encoder=size.text_encoder)
+    tower = {"text_encoder": size.text_encoder} if size.text_encoder else {}
+    return (paper.demo_config if size.demo_size else paper.paper_config)(**tower)
 
 
 def build_model(stem: str, profile: str, seed: int, **changes) -> nn.Module:
@@ -63,17 +71,22 @@ def rebuild(model: nn.Module, seed: int) -> nn.Module:
     return fresh.to(next(model.parameters()).device).eval()
 
 
-def variant(model: nn.Module, profile: str, epochs: int = 0, n_records: int = 0) -> str:
+def variant(
+    model: nn.Module, profile: str, epochs: int = 0, n_records: int = 0, unusual: Mapping[str, Any] | None = None
+) -> str:
     """Empty for the paper's model as the profile trains it; else a short hash of what was changed.
 
-    It stands in the name of the checkpoint's folder and of the method, so that an ablated or shortened model neither
-    replaces the paper's nor is scored under its name.
+    ``unusual`` names what else is not the paper's way, for example other texts. The hash stands in the name of the
+    checkpoint's folder and of the method, so that an ablated or shortened model neither replaces the paper's nor is
+    scored under its name.
     """
     size = get_profile(profile)
-    epochs = 0 if epochs == size.schedule.epochs else epochs
+    epochs = 0 if epochs == planned(model.stem, profile).epochs else epochs
     n_records = 0 if n_records == size.n_pretrain else n_records
     changed = {"config": dataclasses.asdict(model.config), "epochs": epochs, "n_records": n_records}
     usual = {"config": dataclasses.asdict(usual_config(model.stem, profile)), "epochs": 0, "n_records": 0}
+    if unusual:
+        changed["unusual"] = dict(unusual)
     return "" if changed == usual else sha256_of(changed, 8)
 
 
@@ -101,7 +114,7 @@ def recipe(stem: str, profile: str) -> str:
     size = get_profile(profile)
     described = {
         "config": dataclasses.asdict(usual_config(stem, profile)),
-        "schedule": dataclasses.asdict(size.schedule),
+        "schedule": dataclasses.asdict(planned(stem, profile)),
         "data": [size.n_pretrain, size.sampling_rate_hz, simulator_hash()],
         "code": code_fingerprint(stem),
     }

@@ -18,7 +18,7 @@ class Profile:
     random_encoders: int
     schedule: Schedule
     demo_size: bool  # demo_model() or paper_model()
-    text_encoder: str
+    text_encoder: str  # empty: the paper's own
 
 
 PROFILES = {
@@ -48,12 +48,12 @@ PROFILES = {
         name="paper",
         machine="four GPUs of 24 GB, a day",
         sampling_rate_hz=500,
-        n_pretrain=771_693,  # DERI section 4.1
+        n_pretrain=771_693,  # DERI section 4.1; the others print 773,268 to 779,891
         n_evaluate={"ptb-xl": 21_388, "cpsc2018": 6_877, "csn": 23_026},  # DERI table 8
         random_encoders=5,
-        schedule=Schedule(epochs=50, batch_size=2_048, lr=1e-3, weight_decay=1e-8, precision="bf16"),  # section 4.2
+        schedule=Schedule(epochs=50, batch_size=2_048, lr=1e-3, weight_decay=1e-8, precision="bf16"),
         demo_size=False,
-        text_encoder="medcpt",
+        text_encoder="",
     ),
 }
 

@@ -28,6 +28,7 @@ from ecglib.checkpoint import TRAINING_STATE
 from ecglib.data.store import RecordStore
 from ecglib.errors import CheckpointError
 from ecglib.paths import atomic_write, sha256_of
+from ecglib.sources import code_fingerprint
 
 
 @dataclass(frozen=True)
@@ -90,22 +91,6 @@ def learning_rate(step: int, total: int, schedule: Schedule) -> float:
 def order_of_epoch(n_records: int, epoch: int, seed: int) -> np.ndarray:
     """The permutation of an epoch: a function of seed and epoch alone."""
     return np.random.default_rng([seed, epoch]).permutation(n_records)
-
-
-# What a trained model depends on besides its Config, its schedule and its data.
-_SOURCES = (
-    "datasets.py", "encoders", "fusion.py", "launch.py", "losses.py", "masking.py", "pretrain.py", "text.py",
-    "text_models.py", "train.py",
-)  # fmt: skip
-
-
-def code_fingerprint(stem: str) -> str:
-    """Short SHA-256 over the source files that decide what training a paper's model gives."""
-    package = Path(__file__).parent
-    files = [package / "papers" / f"{stem}.py"]
-    for name in _SOURCES:
-        files += sorted((package / name).glob("*.py")) if (package / name).is_dir() else [package / name]
-    return sha256_of([sha256_of(file, 16) for file in files], 16)
 
 
 def _run_id(model: nn.Module, data: TrainingData, schedule: Schedule) -> str:

@@ -49,23 +49,16 @@ shared_embedding: bool = True  # the token SE_t that joins the ECG tokens in D_t
 temperature: float = 0.07  # of every contrastive term; 0.7 in print
 
 # %%
-import inspect
 import math
 
 import pandas as pd
-import torch
-from IPython.display import Markdown, display
 
-from ecglib import datasets, figures, losses, pretrain
-from ecglib.checkpoint import save_pretrained
-from ecglib.evaluate import retrieval, retrieval_rows
-from ecglib.launch import fit_on
+from ecglib import chapters, losses, pretrain
+from ecglib.chapters import pretraining
 from ecglib.papers import deri
-from ecglib.run import data_entry, start
-from ecglib.train import TrainingData
+from ecglib.run import start
 
-learnable = ["simulated", *datasets.SETS_WITH_REPORTS]
-run = start("deri_pretrain", globals(), choices={"dataset": learnable, **deri.CHOICES})
+run = start("deri_pretrain", globals(), choices={"dataset": pretraining.LEARNABLE, **deri.CHOICES})
 changes = {
     "terms": tuple(term.strip() for term in terms.split(",")),
     "rme": rme,
@@ -86,30 +79,14 @@ deri.check(deri.Config(**changes))
 # *distinct* report, and two records with the same report are still treated as a negative pair, as in the paper.
 
 # %%
-store = datasets.pretraining_store(profile, dataset, data_root, seed, n_records)
-data = TrainingData.of(store)
-held_out = datasets.held_out_pairs(profile, dataset, data_root, seed)
-counts = pd.DataFrame(
-    {
-        "paper": {"records": "771,693", "distinct reports": "not given", "sampling rate": "500 Hz"},
-        "this run": {
-            "records": f"{len(store):,}",
-            "distinct reports": f"{len(set(data.reports)):,}",
-            "sampling rate": f"{store.sampling_rate_hz:g} Hz",
-        },
-    }
-)
-counts
+pairs = pretraining.pairs(run)
+pretraining.counts(pairs, {"records": "771,693", "sampling rate": "500 Hz"})
 
 # %% [markdown]
 # One pair of the training set, on the paper a cardiologist reads: 25 mm/s along, 10 mm/mV up.
 
 # %%
-example = int(store.records["report"].str.len().argmax())
-fig = figures.plot_ecg(
-    store.read([example])[0], store.sampling_rate_hz, title="A training pair", report=data.reports[example]
-)
-figures.show(fig)
+pretraining.show_pair(pairs)
 
 # %% [markdown]
 # ## Method
@@ -144,16 +121,14 @@ figures.show(fig)
 # %%
 model = pretrain.build_model("deri", profile, seed, **changes)
 parts = {"ECG encoder": model.ecg_encoder, "D_e": model.decode_e, "D_t": model.decode_t, "all that learns": model}
-sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
-pd.DataFrame({"parameters": {name: f"{size:,}" for name, size in sizes.items()}})
+chapters.sizes(parts)
 
 # %% [markdown]
 # This is the whole training objective, shown from the package. `pairs` names what each term compares; a term that
 # `terms` leaves out is not computed.
 
 # %%
-display(Markdown(f"```python\n{inspect.getsource(deri.DERI.losses)}```"))
-display(Markdown(f"```python\n{inspect.getsource(losses.info_nce)}```"))
+chapters.source(deri.DERI.losses, losses.info_nce)
 
 # %% [markdown]
 # ## Known truth before training
@@ -164,15 +139,9 @@ display(Markdown(f"```python\n{inspect.getsource(losses.info_nce)}```"))
 # mean a broken composition, and the reader would know before spending an hour.
 
 # %%
-processes = processes or max(1, torch.cuda.device_count())
-schedule = pretrain.schedule_for(profile, len(store), seed, epochs, processes)
-model.text_encoder.prepare(data.reports)
-untrained = pretrain.rebuild(model, seed).train()  # the same weights, so that looking does not touch the model
-with torch.no_grad():
-    first = untrained.losses(data.batch(range(schedule.batch_size), next(model.parameters()).device))
-log_b = math.log(schedule.batch_size)
-start_table = pd.DataFrame({"at the start": {name: value.item() for name, value in first.items()}, "log B": log_b})
-start_table.round(2)
+schedule = pretraining.schedule(run, "deri", len(pairs.store))
+log_b = dict.fromkeys(model.config.terms, math.log(schedule.batch_size))
+pretraining.at_the_start(model, pairs, schedule, theory=log_b)
 
 # %% [markdown]
 # ## Training
@@ -182,29 +151,7 @@ start_table.round(2)
 # validation set to choose a checkpoint by; the last step is taken.
 
 # %%
-changed = pretrain.variant(model, profile, epochs, n_records)
-folder = pretrain.checkpoint_folder(results_dir, "deri", profile, dataset, seed, changed)
-history = fit_on(processes, model, data, schedule, folder)
-
-kind = datasets.data_kind(store, dataset, folds=len(datasets.TRAINING_FOLDS))
-trained_on = data_entry(kind, store, "pretrain")
-training = {**vars(schedule), "effective_batch": schedule.batch_size, "steps": schedule.steps(len(store))}
-save_pretrained(
-    model,
-    folder,
-    profile=profile,
-    dataset=dataset,
-    data_kind=kind,
-    data=trained_on,
-    training=training,
-    variant=changed,
-    recipe=pretrain.recipe("deri", profile),
-    checkpoint_choice="last step",
-)
-fig = figures.training_curves(history, reference=dict.fromkeys(model.config.terms, log_b))
-run.save_figure(fig, "training_curves")
-run.save_table(pd.DataFrame(history), "history")
-figures.show(fig)
+trained = pretraining.train(run, model, pairs, schedule, reference=log_b)
 
 # %% [markdown]
 # ## What has been learned
@@ -215,9 +162,7 @@ figures.show(fig)
 # of fold 10, at most a thousand, whose patients were not seen in training.
 
 # %%
-pairs_of = "mimic-iv-ecg" if dataset == "simulated" else dataset  # the simulated pairs stand for MIMIC-IV-ECG
-method = pretrain.method_name("deri", changed, dataset)
-metrics = retrieval_rows(method, pairs_of, kind, retrieval(model, held_out))
+metrics = pretraining.held_out_retrieval(trained, pairs)
 print(metrics[0]["setting"])
 pd.DataFrame(metrics)[["method", "metric", "value", "ci_low", "ci_high", "n"]].round(1)
 
@@ -228,13 +173,7 @@ pd.DataFrame(metrics)[["method", "metric", "value", "ci_low", "ci_high", "n"]].r
 
 # %%
 paper_says = {"epochs": 50, "records per step": 4 * 512, "peak learning rate": 1e-3, "weight decay": 1e-8}
-this_run = {
-    "epochs": schedule.epochs,
-    "records per step": schedule.batch_size,
-    "peak learning rate": schedule.lr,
-    "weight decay": schedule.weight_decay,
-}
-pd.DataFrame({"paper, section 4.2": paper_says, "this run": this_run}).map("{:g}".format)
+chapters.schedules(paper_says, schedule, "section 4.2")
 
 # %% [markdown]
 # ## Try it
@@ -250,19 +189,10 @@ pd.DataFrame({"paper, section 4.2": paper_says, "this run": this_run}).map("{:g}
 # ## Deviations
 
 # %%
-rows = "\n".join(f"* **{d.where}.** Printed: {d.printed} Here: {d.here}" for d in deri.DEVIATIONS)
-display(Markdown(rows))
+chapters.deviations(deri.DEVIATIONS)
 
 # %% [markdown]
 # The record of this run is written last: parameters, data fingerprint, commit, machine and the numbers above.
 
 # %%
-written = run.record(
-    metrics,
-    data={"pretrain": trained_on, "held-out": data_entry(kind, held_out, "test")},
-    model=model.config,
-    training=training,
-    checkpoint_choice="last step",
-    notes=f"checkpoint {folder.name}",
-)
-print("checkpoint:", pretrain.shown(folder, results_dir))
+pretraining.record(run, trained, pairs, metrics)

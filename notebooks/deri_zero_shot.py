@@ -41,19 +41,14 @@ leads: str = "all"  # leads to use: all, or some by name as in "I,II,V5"
 n_bootstrap: int = 1000  # resamples of the patients for each interval
 
 # %%
-import numpy as np
 import pandas as pd
-from IPython.display import Markdown, display
 
-from ecglib import datasets, figures, knowledge, pretrain, results
-from ecglib import evaluate as ev
-from ecglib.profiles import get_profile
-from ecglib.run import data_entry, start
-from ecglib.signals import parse_leads
+from ecglib import chapters, figures
+from ecglib.chapters import zero_shot
+from ecglib.papers import deri
+from ecglib.run import start
 
-scorable = ["simulated", *datasets.TASKS_OF]
-run = start("deri_zero_shot", globals(), choices={"dataset": scorable})
-stores = datasets.evaluation_stores(profile, dataset, data_root, seed)
+run = start("deri_zero_shot", globals(), choices={"dataset": zero_shot.SCORABLE})
 
 # %% [markdown]
 # ## Model
@@ -64,17 +59,8 @@ stores = datasets.evaluation_stores(profile, dataset, data_root, seed)
 # tasks to be scored.)
 
 # %%
-model, made_by = pretrain.pretrained("deri", profile, seed, checkpoint, results_dir)
-pd.DataFrame(
-    {
-        "model": {
-            "pre-trained on": f"{made_by['dataset']} ({made_by['data_kind']})",
-            "pairs seen": f"{made_by['training']['steps'] * made_by['training']['effective_batch']:,}",
-            "text encoder": made_by["text_encoder"]["name"],
-            "weights": made_by["weights_sha256"][:12],
-        }
-    }
-)
+subject = zero_shot.subject(run, "deri")
+subject.described()
 
 # %% [markdown]
 # ## Data
@@ -83,29 +69,10 @@ pd.DataFrame(
 # sets (its table 8) stand beside those scored here.
 
 # %%
-stores = datasets.unseen_by(made_by["dataset"], stores)
-in_paper = results.reported("deri").query("exhibit == 'table-8' and metric == 'n_test'")
-views = {task: stores[name].task(task) for name in stores for task in datasets.TASKS_OF[name]}
-tasks = [task for task, (view, _, _) in views.items() if len(view)]
-print("tasks without a labelled record:", ", ".join(task for task in views if task not in tasks) or "none")
-pd.DataFrame(
-    {
-        "classes": {task: len(views[task][2]) for task in tasks},
-        "records here": {task: len(views[task][0]) for task in tasks},
-        "classes with a record": {task: int(views[task][1].any(axis=0).sum()) for task in tasks},
-        "test records in the paper": in_paper.set_index("dataset")["value"].reindex(tasks),
-    }
-)
+zero_shot.task_table(subject)
 
 # %%
-name, store = next(iter(stores.items()))
-fig = figures.plot_ecg(
-    store.read([0])[0],
-    store.sampling_rate_hz,
-    title=f"First record of {name}, {'simulated' if dataset == 'simulated' else 'real'}",
-    report=store.records["report"][0],
-)
-figures.show(fig)
+zero_shot.first_record(subject)
 
 # %% [markdown]
 # ## Prompts
@@ -115,16 +82,8 @@ figures.show(fig)
 # prompts' unit vectors. No real record was used in writing them; their hash stands in the run record.
 
 # %%
-prompt_sets = {
-    f"zero-shot, {label}": {task: knowledge.prompt_set(task, kind) for task in tasks}
-    for label, kind in (("clinical prompts", "clinical"), ("class names", "name"))
-}
-shown = tasks[0]
-rows = [
-    {"class": cls, "name": knowledge.class_name(shown, cls), "clinical prompts": "; ".join(prompts[:4]) + " ..."}
-    for cls, prompts in knowledge.prompt_set(shown, "clinical").items()
-]
-pd.DataFrame(rows[:6]).style.hide().set_properties(**{"text-align": "left"}).set_uuid("prompts")
+prompts = zero_shot.prompt_sets(subject)
+zero_shot.prompt_table(subject.tasks[0])
 
 # %% [markdown]
 # ## Score
@@ -139,12 +98,10 @@ pd.DataFrame(rows[:6]).style.hide().set_properties(**{"text-align": "left"}).set
 # resample whole patients. Every record is encoded once for all tasks and prompts together.
 
 # %%
-used = None if leads == "all" else parse_leads(leads)
-found = ev.zero_shot_sets(
-    model, stores, datasets.TASKS_OF, prompt_sets, used, repeats=n_bootstrap, seed=seed
-)
-left_out = {r.task: r.auc.left_out for r in found if r.auc.left_out}
-print("left out, no positive record:", left_out or "none")
+chapters.source(deri.DERI.encode_ecg, deri.DERI.score)
+
+# %%
+found = zero_shot.score(run, subject, prompts)
 
 # %% [markdown]
 # ## Known truth: what knows nothing
@@ -156,23 +113,8 @@ print("left out, no positive record:", left_out or "none")
 # standard deviations between networks, not an interval over patients.
 
 # %%
-kinds = {name: datasets.evaluation_kind(store, dataset) for name, store in stores.items()}
-(kind,) = set(kinds.values())
-untrained = [
-    ev.zero_shot_sets(
-        pretrain.rebuild(model, seed=1_000 + number), stores, datasets.TASKS_OF, prompt_sets, used, repeats=2
-    )
-    for number in range(get_profile(profile).random_encoders)
-]
-method = pretrain.method_name("deri", made_by["variant"], made_by["dataset"])
-metrics = [ev.metric_row(method, kind, result) for result in found]
-metrics += ev.random_encoder_rows(kind, untrained)
-metrics += ev.chance_rows(kind, found, seed=seed)
-
-# %%
-table = pd.DataFrame(metrics)
-run.save_table(table, "metrics")
-figures.score_table(table)
+metrics = zero_shot.score_rows(run, subject, prompts, found)
+figures.score_table(pd.DataFrame(metrics))
 
 # %% [markdown]
 # ## Reported beside reproduced
@@ -182,13 +124,7 @@ figures.score_table(table)
 # comparable with the paper's, however close they lie.
 
 # %%
-used_data = {name: data_entry(kinds[name], store, "test") for name, store in stores.items()}
-used_data["pretrain"] = made_by["data"]
-printed = results.reported("deri").query("exhibit == 'figure-3'")
-compared = results.compare(printed, run.as_runs(metrics, used_data))
-fig = figures.reported_vs_reproduced(compared)
-run.save_figure(fig, "reported_vs_reproduced")
-display(figures.show(fig))
+compared = zero_shot.compared(run, subject, metrics, "deri", ["figure-3"])
 figures.score_table(compared)
 
 # %% [markdown]
@@ -198,39 +134,13 @@ figures.score_table(compared)
 # positive records stands beside each, and where it is below ten the interval says little.
 
 # %%
-per_class = ev.class_table(found)
-run.save_table(per_class, "per_class")
-first_setting = found[0].setting
-for task in tasks:
-    of_task = per_class.query("task == @task and setting == @first_setting")
-    fig = figures.auc_bars(of_task, title=task)
-    run.save_figure(fig, f"classes_{task.replace('-', '_')}")
-    display(figures.show(fig, dpi=120))
+per_class = zero_shot.class_figures(run, subject, found)
 
 # %% [markdown]
 # ## Reading the result
 
 # %%
-by_prompt = {s: np.mean([r.auc.value for r in found if r.setting == s]) for s in prompt_sets}
-(clinical, names) = by_prompt.values()
-chance_high = max(m["ci_high"] for m in metrics if m["method"] == "chance")
-weakest = per_class.query("setting == @first_setting and positives >= 10").nsmallest(3, "auc")
-strongest = per_class.query("setting == @first_setting and positives >= 10").nlargest(3, "auc")
-
-
-def listed(rows):
-    return ", ".join(f"{r['class']} ({r['task']}) {r['auc']:.1f}" for _, r in rows.iterrows())
-
-
-display(
-    Markdown(
-        f"Mean over the {len(tasks)} tasks: **{clinical:.1f}** with clinical prompts, **{names:.1f}** with class names "
-        f"(data: {kind}). Random scores stay below {chance_high:.1f} in 97.5 of 100 draws on every task.\n\n"
-        f"Strongest classes with at least ten positive records: {listed(strongest)}. Weakest: {listed(weakest)}.\n\n"
-        "A class whose whole interval lies below 50 is ranked the wrong way round: to the model, prompt and finding "
-        "disagree."
-    )
-)
+zero_shot.reading(subject, found, metrics, per_class)
 
 # %% [markdown]
 # ## Try it
@@ -244,15 +154,4 @@ display(
 # Deviations from the paper stand in {doc}`the pre-training chapter </results/deri_pretrain/deri_pretrain>`.
 
 # %%
-# Simulated scores can be made again from the seed; those on real records are kept.
-path = run.folder / f"predictions-{run.run_id}.parquet"
-predictions = ev.save_predictions(path, found) if dataset != "simulated" else None
-written = run.record(
-    metrics,
-    data=used_data,
-    model=model.config,
-    training=made_by["training"],
-    checkpoint_choice=made_by.get("checkpoint_choice"),
-    predictions=predictions,
-    notes=f"prompts {knowledge.knowledge_hash()}; leads {leads}; weights {made_by['weights_sha256'][:12]}",
-)
+zero_shot.record(run, subject, found, metrics)

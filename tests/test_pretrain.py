@@ -28,7 +28,7 @@ def test_weights_are_a_function_of_the_seed(model):
 
 @pytest.mark.parametrize(("processes", "n"), [(1, 301), (2, 301), (3, 6400), (7, 500)])
 def test_a_batch_is_shared_evenly(processes, n):
-    schedule = pretrain.schedule_for("demo", n, 0, processes=processes)
+    schedule = pretrain.schedule_for("deri", "demo", n, 0, processes=processes)
     assert schedule.batch_size % processes == 0
     assert schedule.batch_size > 0
     assert schedule.steps(n) >= 8 * schedule.epochs
@@ -36,9 +36,9 @@ def test_a_batch_is_shared_evenly(processes, n):
 
 def test_too_few_records_for_a_batch_name_the_parameters():
     with pytest.raises(ParameterError, match="5 records for processes = 1: too few"):
-        pretrain.schedule_for("demo", 5, 0)
+        pretrain.schedule_for("deri", "demo", 5, 0)
     with pytest.raises(ParameterError, match="64 records for processes = 9"):
-        pretrain.schedule_for("demo", 64, 0, processes=9)
+        pretrain.schedule_for("deri", "demo", 64, 0, processes=9)
 
 
 def test_a_changed_model_has_a_name_and_a_folder_of_its_own(model):

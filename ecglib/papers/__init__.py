@@ -7,14 +7,18 @@
 ``model.losses(batch)``
     dict of named scalar terms; the total is their sum weighted by ``model.loss_weights``.
     ``batch`` is a plain dict with ``ecg`` (B, 12, T) in millivolts and ``report``, a list of B strings.
+``model.prepare(texts)``
+    called with all reports before training, as often as there are more: computes what depends on them alone (frozen
+    states, label vectors, negatives). ``losses`` also takes reports that it has not seen.
 ``model.encode_classes(prompts)``
     one list of prompts per class, C lists -> (C, D), whatever ``score`` takes for a class
 ``model.score(ecg, classes, leads=None)``
     (B, S, T) and C lists of prompts, or what ``encode_classes`` made of them -> (B, C); the larger, the more likely.
 
 A file also holds ``CARD``, a frozen ``Config`` with the paper's values, ``DEVIATIONS``, ``build(config)``,
-``paper_config()``, ``demo_config()`` and the models of both, ``paper_model()`` and ``demo_model()``. A new paper is
-one file here, its card and its notebooks.
+``paper_config()``, ``demo_config()`` and the models of both, ``paper_model()`` and ``demo_model()``, and
+``SCHEDULES``, what the paper changes in the `Schedule` of a profile. A new paper is one file here, its card and its
+notebooks.
 """
 
 import importlib

@@ -52,6 +52,9 @@ class Config:
     trainable_text_layers: int = 0  # the released tower is frozen whole
 
 
+SCHEDULES = {"paper": {"epochs": 50, "batch_size": 4 * 512, "lr": 1e-3, "weight_decay": 1e-8}}  # section 4.2
+
+
 class DERI(CosineScores, nn.Module):
     """The composition of figure 1. Parts come from outside; ``build`` makes them from a Config."""
 
@@ -75,6 +78,10 @@ class DERI(CosineScores, nn.Module):
             "linear": lambda: nn.Linear(width, width),
             "dropout": lambda: nn.Dropout(dropout),
         }[config.rme]()
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """What of the reports alone can be computed before training: the frozen states."""
+        self.text_encoder.prepare(texts)
 
     def ecg_tokens(self, ecg: Tensor, leads: Sequence[str] | None = None) -> Tensor:
         """z_e: (B, S, T) millivolts -> (B, L, D)."""
@@ -119,9 +126,7 @@ class DERI(CosineScores, nn.Module):
             "rme": lambda: self.enhanced_views(z_e),  # equation 8
         }
         return {
-            term: info_nce(
-                *pairs[term](), config.temperature, positive_in_denominator=config.positive_in_denominator
-            )
+            term: info_nce(*pairs[term](), config.temperature, positive_in_denominator=config.positive_in_denominator)
             for term in config.terms
         }
 

@@ -9,7 +9,8 @@ from ecglib import papers
 from ecglib.checkpoint import from_pretrained, load_weights, read_config, save_pretrained
 from ecglib.errors import CheckpointError, ParameterError
 from ecglib.paths import project_root
-from ecglib.train import weighted_total
+from ecglib.profiles import PROFILES
+from ecglib.train import Schedule, weighted_total
 
 REPORTS = ["Sinus rhythm. Normal ECG", "Atrial fibrillation", "Sinus rhythm. Normal ECG", "Left bundle branch block"]
 
@@ -34,6 +35,9 @@ def test_file_has_its_record(paper):
     assert paper.CARD.stem == stem
     assert paper.DEVIATIONS
     assert dataclasses.fields(paper.Config)
+    known = {f.name for f in dataclasses.fields(Schedule)}
+    assert {"epochs", "batch_size", "lr", "weight_decay"} <= set(paper.SCHEDULES["paper"])
+    assert all(set(changes) <= known and name in PROFILES for name, changes in paper.SCHEDULES.items())
     with pytest.raises(dataclasses.FrozenInstanceError):
         paper.Config().width = 1
     root = project_root()
@@ -83,6 +87,7 @@ def test_leads_go_by_name(model):
 
 
 def test_losses_are_named_scalars_with_weights_and_gradients(model):
+    model.prepare(REPORTS)
     model.train()
     model.zero_grad()
     terms = model.losses({"ecg": ecg(), "report": REPORTS})
