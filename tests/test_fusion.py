@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from ecglib.fusion import AttentionMean, CaptionDecoder, FeatureDecoder, masked_mean, sinusoidal_positions
+from ecglib.fusion import (
+    AttentionMean,
+    AttentionPool,
+    CaptionDecoder,
+    FeatureDecoder,
+    masked_mean,
+    sinusoidal_positions,
+)
 from ecglib.masking import keep_mask
 
 
@@ -101,3 +108,30 @@ def test_caption_decoder_needs_no_padding_mask():
     decoder = causal_decoder()
     words, ecg = torch.randn(3, 7, 16, dtype=torch.float64), torch.randn(3, 5, 16, dtype=torch.float64)
     torch.testing.assert_close(decoder(words, ecg)[:, :4], decoder(words[:, :4], ecg))
+
+
+def test_attention_pool_is_its_equation():
+    """One query, softmax over the tokens in every head, written out; positions weigh tokens but are not read."""
+    torch.manual_seed(0)
+    pool = AttentionPool(16, heads=2).double()
+    tokens = torch.randn(3, 7, 16, dtype=torch.float64)
+    weights, biases = pool.attention.in_proj_weight.chunk(3), pool.attention.in_proj_bias.chunk(3)
+    q = pool.query[0, 0] @ weights[0].T + biases[0]
+    k = (tokens + sinusoidal_positions(7, 16)) @ weights[1].T + biases[1]
+    v = tokens @ weights[2].T + biases[2]
+    heads = []
+    for h in (slice(0, 8), slice(8, 16)):
+        share = torch.softmax(k[..., h] @ q[h] / 8**0.5, dim=1)  # (B, L)
+        heads.append((share.unsqueeze(-1) * v[..., h]).sum(dim=1))
+    expected = pool.attention.out_proj(torch.cat(heads, dim=-1))
+    torch.testing.assert_close(pool(tokens), expected, atol=1e-9, rtol=1e-9)
+
+
+def test_attention_pool_of_equal_tokens_is_that_token_at_any_length():
+    """The weights sum to one, so how often a token is repeated does not matter; of different ones the order does."""
+    torch.manual_seed(0)
+    pool = AttentionPool(16, heads=4).double()
+    token = torch.randn(2, 1, 16, dtype=torch.float64)
+    torch.testing.assert_close(pool(token.expand(2, 313, 16)), pool(token), atol=1e-9, rtol=1e-9)
+    tokens = torch.randn(2, 9, 16, dtype=torch.float64)
+    assert not torch.allclose(pool(tokens), pool(tokens.flip(1)))

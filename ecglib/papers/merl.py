@@ -1,0 +1,181 @@
+"""MERL: Multimodal ECG Representation Learning, the baseline that the five papers compare with.
+
+Two alignments: of an ECG with its report (CMA), and of an ECG with itself under latent dropout (UMA).
+
+    papermill notebooks/merl_pretrain.ipynb       # demo: about 3 minutes on two cores, simulated ECGs
+    papermill notebooks/merl_zero_shot.ipynb      # quoted: average macro AUC 75.25 over six tasks (DERI, figure 3)
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ecglib.encoders.inputs import place_leads
+from ecglib.encoders.resnet1d import ResNet1d
+from ecglib.encoders.vit1d import ViT1d
+from ecglib.errors import ParameterError
+from ecglib.fusion import AttentionPool, projector
+from ecglib.losses import info_nce
+from ecglib.papers.card import read_record
+from ecglib.prompts import CosineScores
+from ecglib.text import TextEncoder
+
+CARD, DEVIATIONS = read_record(__file__)
+
+TERMS = ("cma", "uma")
+
+SCHEDULES = {
+    # Released configuration: 20 epochs, 8 processes with 128 pairs each, AdamW 1e-3, weight decay 1e-8.
+    "paper": {"epochs": 20, "batch_size": 8 * 128, "lr": 1e-3, "weight_decay": 1e-8},
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """The values of the released code, where nothing else is said."""
+
+    encoder: str = "resnet18"  # or "vit_tiny": both were released; K-MERL's table 1 has a row for each
+    width: int = 256  # D, the shared space
+    terms: tuple[str, ...] = TERMS
+    temperature: float = 0.07  # of both terms, never learned
+    uma_views: str = "dropout"  # of one embedding, as DERI section 3.4 tells it; "linear" as released
+    dropout: float = 0.1  # of the two views
+    pool_heads: int = 4  # of the attention pooling behind the ResNet
+    stage_widths: tuple[int, ...] = (64, 128, 256, 512)  # ResNet18-1D
+    stem_stride: int = 2
+    vit_width: int = 192  # ViT-tiny
+    vit_depth: int = 12
+    vit_heads: int = 3
+    vit_patch: int = 50  # samples: a tenth of a second at 500 Hz
+    text_encoder: str = "medcpt"
+    trainable_text_layers: int = 0  # the released tower is frozen whole
+
+
+class MeanProjector(nn.Sequential):
+    """The mean of the tokens through two layers with normalisation: (B, L, C) -> (B, D)."""
+
+    def __init__(self, c_in: int, width: int):
+        super().__init__(nn.Linear(c_in, width), nn.BatchNorm1d(width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens.mean(dim=1))
+
+
+class MERL(CosineScores, nn.Module):
+    """Two encoders, two projectors, two alignments. Parts come from outside; ``build`` makes them from a Config."""
+
+    stem = "merl"
+
+    def __init__(self, config: Config, ecg_encoder: nn.Module, text_encoder: TextEncoder):
+        super().__init__()
+        check(config)
+        self.config, self.ecg_encoder, self.text_encoder = config, ecg_encoder, text_encoder
+        self.loss_weights = dict.fromkeys(config.terms, 1.0)
+        width = config.width
+        if config.encoder == "resnet18":
+            self.down: nn.Module = nn.Linear(ecg_encoder.width, width)  # a 1x1 convolution
+            self.project_e: nn.Module = AttentionPool(width, config.pool_heads)
+        else:
+            self.down = nn.Identity()
+            self.project_e = MeanProjector(ecg_encoder.width, width)
+        self.project_t = projector("mlp", text_encoder.width, width)
+        latent = width if config.encoder == "resnet18" else ecg_encoder.width
+
+        def view() -> nn.Module:
+            dropout = nn.Dropout(config.dropout)
+            return dropout if config.uma_views == "dropout" else nn.Sequential(nn.Linear(latent, latent), dropout)
+
+        self.views = nn.ModuleList([view(), view()])
+
+    def prepare(self, texts: Iterable[str]) -> None:
+        """Frozen states of all reports, once."""
+        self.text_encoder.prepare(texts)
+
+    def ecg_tokens(self, ecg: Tensor, leads: Sequence[str] | None = None) -> Tensor:
+        """z_e: (B, S, T) millivolts -> (B, L, D), or (B, L, C) of the ViT's own width."""
+        return self.down(self.ecg_encoder(place_leads(ecg, leads)))
+
+    def latent_views(self, z_e: Tensor) -> tuple[Tensor, Tensor]:
+        """Latent dropout: the mean of the tokens twice, each with dropout of its own. (B, L, D) -> two of (B, D)."""
+        latent = z_e.mean(dim=1)
+        return self.views[0](latent), self.views[1](latent)
+
+    def text_vectors(self, texts: Sequence[str]) -> Tensor:
+        """B strings -> (B, D); each distinct text is encoded once."""
+        (vectors,) = self.text_encoder.each_once(
+            texts, lambda states, mask: (self.project_t(self.text_encoder.pool(states, mask)),)
+        )
+        return vectors
+
+    def losses(self, batch: dict) -> dict[str, Tensor]:
+        """The enabled alignments, each a scalar."""
+        z_e = self.ecg_tokens(batch["ecg"])
+        pairs = {
+            "cma": lambda: (self.project_e(z_e), self.text_vectors(batch["report"])),
+            "uma": lambda: self.latent_views(z_e),
+        }
+        return {term: info_nce(*pairs[term](), self.config.temperature) for term in self.config.terms}
+
+    forward = losses  # wrappers for several processes call the module itself
+
+    def encode_ecg(self, ecg: Tensor, leads: Sequence[str] | None = None) -> Tensor:
+        """(B, S, T) millivolts -> (B, D), unit length."""
+        return F.normalize(self.project_e(self.ecg_tokens(ecg, leads)), dim=-1)
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """List of B strings -> (B, D), unit length."""
+        return F.normalize(self.text_vectors(texts), dim=-1)
+
+
+CHOICES = {"encoder": ("resnet18", "vit_tiny"), "uma_views": ("dropout", "linear")}
+
+
+def check(config: Config) -> None:
+    """Refuse values that no variant of MERL has. Raises ParameterError naming the field."""
+    for field, allowed in CHOICES.items():
+        if getattr(config, field) not in allowed:
+            raise ParameterError(f"MERL: {field} is one of {', '.join(allowed)}, not '{getattr(config, field)}'")
+    terms = config.terms
+    if not terms or set(terms) - set(TERMS) or len(set(terms)) < len(terms):
+        raise ParameterError(f"MERL: terms are some of {', '.join(TERMS)}, each once, not '{','.join(terms)}'")
+    if not (0 < config.temperature < math.inf):
+        raise ParameterError(f"MERL: temperature must be positive, not {config.temperature}")
+    if not 0 <= config.dropout < 1:
+        raise ParameterError(f"MERL: dropout lies in [0, 1), not {config.dropout}")
+    if config.encoder == "resnet18" and config.width % config.pool_heads:
+        raise ParameterError(f"MERL: width must be a multiple of pool_heads, not {config.width} of {config.pool_heads}")
+
+
+def build(config: Config, text_encoder: TextEncoder | None = None) -> MERL:
+    """The model of a Config, freshly initialised; a text tower that is loaded already can be handed in."""
+    check(config)
+    if config.encoder == "resnet18":
+        ecg_encoder: nn.Module = ResNet1d(18, config.stage_widths, config.stem_stride)
+    else:
+        ecg_encoder = ViT1d(config.vit_width, config.vit_depth, config.vit_heads, patch=config.vit_patch)
+    return MERL(config, ecg_encoder, text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers))
+
+
+def paper_config(**changes) -> Config:
+    """MERL as released: ResNet18-1D or ViT-tiny, MedCPT, a shared space of 256."""
+    return Config(**changes)
+
+
+def demo_config(**changes) -> Config:
+    """The same composition for two cores: half the width, ECGs at 100 Hz, MiniLM."""
+    demo = {"width": 128, "stage_widths": (32, 64, 128, 256), "stem_stride": 4, "text_encoder": "minilm"}
+    demo |= {"vit_width": 96, "vit_depth": 8, "vit_patch": 10}
+    return Config(**(demo | changes))
+
+
+def paper_model(**changes) -> MERL:
+    """The model of ``paper_config``, untrained."""
+    return build(paper_config(**changes))
+
+
+def demo_model(**changes) -> MERL:
+    """The model of ``demo_config``, untrained."""
+    return build(demo_config(**changes))
