@@ -15,6 +15,7 @@ TASKS_OF = {
 # Records that the whole set leaves in a store; of MIMIC-IV-ECG those whose report has more than three words.
 RECORDS_OF_WHOLE_SET = {"mimic-iv-ecg": 771_693, "ptb-xl": 21_799, "cpsc2018": 6_877, "csn": 45_152}
 SETS_WITH_REPORTS = ("mimic-iv-ecg", "ptb-xl")
+WHOLE_IN_MIXTURES = ("csn",)  # ESI section 4.1: all 45,152 records, no fold kept back
 PRETRAINING_COHORT = "mimic-iv-ecg"  # the simulated set whose reports are written for pre-training
 TRAINING_FOLDS, TEST_FOLD = tuple(range(1, 9)), 10
 HELD_OUT_SEED = 1_000_003  # added to the seed for simulated records that no training run of that seed saw
@@ -38,7 +39,7 @@ def pretraining_store(profile: str, dataset: str, data_root: str, seed: int, n_r
     if dataset == "simulated":
         return _simulated(PRETRAINING_COHORT, n_records or size.n_pretrain, seed, size.sampling_rate_hz)
     store = _real_pairs(dataset, data_root, size.sampling_rate_hz, TRAINING_FOLDS)
-    return _some(store, n_records or len(store), seed)
+    return at_most(store, n_records or len(store), seed)
 
 
 def held_out_pairs(profile: str, dataset: str, data_root: str, seed: int) -> RecordStore:
@@ -46,7 +47,7 @@ def held_out_pairs(profile: str, dataset: str, data_root: str, seed: int) -> Rec
     size = get_profile(profile)
     if dataset == "simulated":
         return _simulated(PRETRAINING_COHORT, N_HELD_OUT, seed + HELD_OUT_SEED, size.sampling_rate_hz)
-    return _some(_real_pairs(dataset, data_root, size.sampling_rate_hz, (TEST_FOLD,)), N_HELD_OUT, seed)
+    return at_most(_real_pairs(dataset, data_root, size.sampling_rate_hz, (TEST_FOLD,)), N_HELD_OUT, seed)
 
 
 def evaluation_stores(profile: str, dataset: str, data_root: str, seed: int) -> dict[str, RecordStore]:
@@ -67,8 +68,20 @@ def evaluation_stores(profile: str, dataset: str, data_root: str, seed: int) -> 
 
 
 def unseen_by(trained_on: str, stores: dict[str, RecordStore]) -> dict[str, RecordStore]:
-    """The records that a model trained on ``trained_on`` never saw: of that set only the test fold."""
-    return {name: store.fold_in(TEST_FOLD) if name == trained_on else store for name, store in stores.items()}
+    """The records that a model trained on ``trained_on`` never saw: of that set only the test fold.
+
+    A mixture is named by its parts, ``mimic-iv-ecg+ptb-xl+csn``. Sets of `WHOLE_IN_MIXTURES` among them were trained
+    on in every record and are left out. Raises ParameterError when nothing is left to score.
+    """
+    parts = trained_on.split("+")
+    gone = {name for name in WHOLE_IN_MIXTURES if name in parts}
+    left = {name: store for name, store in stores.items() if name not in gone}
+    if not left:
+        raise ParameterError(
+            f"a model trained on {trained_on} has seen every record of {', '.join(stores)}: score another set, or "
+            "pre-train with mixture = 'mimic-iv-ecg'"
+        )
+    return {name: store.fold_in(TEST_FOLD) if name in parts else store for name, store in left.items()}
 
 
 def evaluation_kind(store: RecordStore, dataset: str) -> str:
@@ -93,7 +106,7 @@ def _real_pairs(dataset: str, data_root: str, sampling_rate_hz: int, folds: tupl
     return store.select(chosen)
 
 
-def _some(store: RecordStore, n: int, seed: int) -> RecordStore:
+def at_most(store: RecordStore, n: int, seed: int) -> RecordStore:
     """At most ``n`` records, drawn by ``seed``, in their order."""
     if n >= len(store):
         return store
