@@ -38,8 +38,8 @@ class Mention:
 
 
 @cache
-def _phrases() -> Trie:
-    """All phrases: cues first, then entities (curated synonyms before others), then sites and single signs."""
+def _phrases(extra: tuple[tuple[str, str], ...] = ()) -> Trie:
+    """All phrases: cues first, then entities (curated synonyms before others), then foreign ones and sites."""
     cues: dict[str, list[str]] = {}
     for kind, patterns in grammar()["cues"].items():
         for pattern in patterns:
@@ -50,6 +50,8 @@ def _phrases() -> Trie:
         trie.add(phrase, ("cue", frozenset(kinds)))
     for phrase, code in _codes_of_phrases():
         trie.add(phrase, ("entity", code))
+    for phrase, name in extra:
+        trie.add(phrase, ("entity", name))
     for site, words in grammar()["sites"].items():
         for word in words:
             trie.add(word, ("site", frozenset(site.split("+"))))
@@ -77,8 +79,8 @@ class _Item:
     status: str = "present"
 
 
-def _sentences(words: list[Token]) -> list[list[_Item]]:
-    trie, out, at = _phrases(), [[]], 0
+def _sentences(words: list[Token], trie: Trie) -> list[list[_Item]]:
+    out, at = [[]], 0
     while at < len(words):
         value, after = trie.longest(words, at)
         if value:
@@ -258,21 +260,24 @@ def _is_artery(sentence: list[_Item], at: int, text: str) -> bool:
         return False
     before = [item for item in sentence[max(0, at - 3) : at] if item.kind == "entity"]
     after = sentence[at + 1].value if at + 1 < len(sentence) else ""
-    infarct = load("vocabulary")["superclasses"]["INFARCT"]
-    return after in _ARTERY or any(table()[code].superclass == infarct for item in before for code in item.codes)
+    infarcts = load("vocabulary")["tables"]["infarct"].values()
+    return after in _ARTERY or any(code in infarcts for item in before for code in item.codes)
 
 
-def extract(text: str) -> list[Mention]:
-    """All entities of ``text`` in order of appearance, contradictory ones included; ParameterError if not a str."""
+def extract(text: str, extra: tuple[tuple[str, str], ...] = ()) -> list[Mention]:
+    """All entities of ``text`` in order of appearance, contradictory ones included; ParameterError if not a str.
+
+    extra: further (phrase, name) pairs, found where no phrase of the knowledge base stands; the name is their code.
+    """
     if not isinstance(text, str):
         raise ParameterError(f"extract takes a text, not {type(text).__name__}; give one report as a str")
     out = []
-    for sentence in _sentences(tokens(text)):
+    for sentence in _sentences(tokens(text), _phrases(extra)):
         _place(sentence)
         _judge(sentence)
         for at, item in enumerate(sentence):
             if item.kind == "entity" and not _is_artery(sentence, at, text[item.start : item.end]):
                 for code in item.codes:
-                    name = table()[code].name
+                    name = table()[code].name if code in table() else code
                     out.append(Mention(code, name, item.start, item.end, text[item.start : item.end], item.status))
     return out
