@@ -157,15 +157,18 @@ def _judge(sentence: list[_Item]) -> None:
     for at, item in enumerate(sentence):
         if item.kind != "cue" or "neutral" in item.value:
             continue
+        following = sentence[at + 1] if at + 1 < len(sentence) else None
         before = sorted(kind for kind in item.value if kind.endswith("before"))
         after = sorted(kind for kind in item.value if kind.endswith("after"))
-        ends = at + 1 == len(sentence) or sentence[at + 1].value == "," or str(sentence[at + 1].value)[0].isdigit()
+        if "age_doubt" in item.value:  # «probable old inferior infarct», but «inferior infarct, probably old»
+            before = ["uncertain_before"] if following and following.kind in ("site", "entity") else []
+        ends = not following or (following.kind == "word" and (following.value == "," or following.value[0].isdigit()))
         if after and (ends or not before):
             reached = _backward(sentence, at)
             status = after[0]
         else:
-            reached = _forward(sentence, at, commas if before and before[0].startswith("neg") else None)
             status = before[0] if before else ""
+            reached = _forward(sentence, at, commas if status.startswith("neg") else None) if before else []
         for k in reached:
             if found.get(k) != "negated":
                 found[k] = status.split("_")[0]
@@ -240,7 +243,7 @@ def _backward(sentence: list[_Item], at: int) -> list[int]:
         elif item.kind == "site":
             continue
         elif item.kind == "cue":
-            if not ("neutral" in item.value and not out):
+            if out or not item.value & {"neutral", "age_doubt"}:
                 break
         elif item.value in breakers or (item.value == "," and (k != at - 1 or out)):
             break

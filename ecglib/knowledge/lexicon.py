@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ecglib.knowledge.files import load
 
 # Words, ratios such as «2:1», signs that end or join; a decimal point ends no sentence. «R'» is a wave of its own.
-_TOKEN = re.compile(r"\([sn]\)|\d+:\d+|\d+(?:[.,]\d+)+|[rR]'(?!\w)|[^\W_]+|\n|[^\w\s]")
+_TOKEN = re.compile(r"\([sSnN]\)|\d+:\d+|\d+(?:[.,]\d+)+|[rR]'(?!\w)|[^\W_]+|\n|[^\w\s]")
 _PASSED = frozenset(",+:/")  # signs that a phrase may hold
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "a"})
 _SILENT = frozenset(["-", "(", ")", "'", '"', "(s)", "(n)", "*", "_", "`"])
