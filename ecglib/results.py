@@ -22,7 +22,7 @@ _NEAREST = {"paper": 0, "subset": 1, "simulated": 2}
 _PROFILES = {"paper": 0, "gpu": 1, "demo": 2}
 # Papers that print "zero-shot" alone used clinical descriptions (CKEPE) as prompts; ours are of that kind, not theirs.
 _PRINTED_SETTING = {"zero-shot, clinical prompts": "zero-shot"}
-_CONFIGURATION = {"learning_rate", "batch_size", "epochs", "warmup_steps", "n_gpus", "n_classes"}
+_TO_PERCENT = {"fraction": 100.0}
 
 
 def _home(name: str) -> Path:
@@ -155,17 +155,35 @@ def with_averages(runs: pd.DataFrame) -> pd.DataFrame:
 def reported(paper: str | None = None) -> pd.DataFrame:
     """results/reported.csv (of one paper): its columns as text, plus ``number`` (float) and ``kind``.
 
-    ``kind`` is ``score`` for results, ``count`` for sizes of data sets, ``configuration`` for settings.
+    ``number`` is the value on the scale of the runs: what is printed as a fraction (0.812) is in percent (81.2).
+    ``kind`` is ``score`` for results, ``difference`` for gains and drops between two of them, ``count`` for sizes
+    of data sets, ``configuration`` for settings. A baseline whose own paper was not transcribed (``merl``) has the
+    rows that the papers print of it.
     """
     table = pd.read_csv(_home("reported.csv"), dtype=str, keep_default_na=False)
     if paper is not None:
-        if paper not in set(table.paper):
+        mine = table.paper == paper
+        if not mine.any():
+            mine = table.method.map(method_key) == paper
+        if not mine.any():
             raise ResultError(f"no reported numbers of {paper!r}; there are {', '.join(sorted(set(table.paper)))}")
-        table = table[table.paper == paper].reset_index(drop=True)
-    table["number"] = pd.to_numeric(table["value"].replace("", None))
-    table["kind"] = "score"
-    table.loc[(table.setting == "pretrain") | table.metric.isin(_CONFIGURATION), "kind"] = "configuration"
+        table = table[mine].reset_index(drop=True)
+    scale = table.unit.map(_TO_PERCENT).fillna(1.0)
+    table["number"] = (pd.to_numeric(table.value.replace("", None)) * scale).round(10)  # 100 * 0.57 is not 57
+    table["kind"] = "configuration"
+    table.loc[table.unit != "", "kind"] = "score"
+    table.loc[table.metric.str.endswith(("_gain", "_drop")), "kind"] = "difference"
     table.loc[table.method == "data", "kind"] = "count"
+    return table
+
+
+def exhibits(paper: str | None = None) -> pd.DataFrame:
+    """results/exhibits.csv (of one paper): every figure and table, also those without a readable number."""
+    table = pd.read_csv(_home("exhibits.csv"), dtype=str, keep_default_na=False)
+    if paper is not None:
+        if paper not in set(table.paper):
+            raise ResultError(f"no exhibits of {paper!r}; there are {', '.join(sorted(set(table.paper)))}")
+        table = table[table.paper == paper].reset_index(drop=True)
     return table
 
 
@@ -232,7 +250,8 @@ def _verdict(row: dict, run: dict | None, failed: set[str], evaluators: pd.Serie
     if reasons:
         return "not comparable", "; ".join(reasons)
     decimals = len(row["value"].partition(".")[2])
-    slack = 0.5 * 10**-decimals + (float(row["spread"]) if row["spread"] else 0.0) + 1e-9
+    slack = 0.5 * 10**-decimals + (float(row["spread"]) if row["spread"] else 0.0)
+    slack = slack * _TO_PERCENT.get(row.get("unit"), 1.0) + 1e-9
     low, high = (run[k] if pd.notna(run[k]) else run["value"] for k in ("ci_low", "ci_high"))
     if row["number"] < low - slack:
         return "above", f"by {run['value'] - row['number']:.2f}"
@@ -242,11 +261,16 @@ def _verdict(row: dict, run: dict | None, failed: set[str], evaluators: pd.Serie
 
 
 def coverage(paper: str, runs: pd.DataFrame) -> pd.DataFrame:
-    """Per exhibit of a paper: how many scores it prints, and how many of them have each verdict."""
+    """Per exhibit of a paper: how many scores it prints, and how many of them have each verdict.
+
+    Every exhibit has its row, in the order of results/exhibits.csv, whose ``kind``, ``title`` and ``needs`` stand
+    at the end: a drawing, a table of settings or a figure without readable values prints 0 scores.
+    """
     table = compare(reported(paper).query("kind == 'score'"), runs)
-    counts = table.groupby("exhibit", sort=False).verdict.value_counts().unstack(fill_value=0)
-    counts = counts.reindex(columns=list(VERDICTS), fill_value=0)
+    listed = exhibits(paper).set_index("exhibit")
+    counts = table.groupby("exhibit").verdict.value_counts().unstack(fill_value=0)
+    counts = counts.reindex(index=listed.index, columns=list(VERDICTS), fill_value=0)
     counts.insert(0, "reported", counts.sum(axis=1))
     counts.insert(1, "run", counts.reported - counts["not run"] - counts.failed)
     counts.columns.name = None
-    return counts.reset_index()
+    return counts.join(listed[["kind", "title", "needs"]]).reset_index()
