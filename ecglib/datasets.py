@@ -15,6 +15,7 @@ TASKS_OF = {
 # Records that the whole set leaves in a store; of MIMIC-IV-ECG those whose report has more than three words.
 RECORDS_OF_WHOLE_SET = {"mimic-iv-ecg": 771_693, "ptb-xl": 21_799, "cpsc2018": 6_877, "csn": 45_152}
 SETS_WITH_REPORTS = ("mimic-iv-ecg", "ptb-xl")
+AND = "-and-"  # between the names of a mixture's parts
 WHOLE_IN_MIXTURES = ("csn",)  # ESI section 4.1: all 45,152 records, no fold kept back
 PRETRAINING_COHORT = "mimic-iv-ecg"  # the simulated set whose reports are written for pre-training
 TRAINING_FOLDS, TEST_FOLD = tuple(range(1, 9)), 10
@@ -70,10 +71,10 @@ def evaluation_stores(profile: str, dataset: str, data_root: str, seed: int) -> 
 def unseen_by(trained_on: str, stores: dict[str, RecordStore]) -> dict[str, RecordStore]:
     """The records that a model trained on ``trained_on`` never saw: of that set only the test fold.
 
-    A mixture is named by its parts, ``mimic-iv-ecg+ptb-xl+csn``. Sets of `WHOLE_IN_MIXTURES` among them were trained
+    A mixture is named by its parts, ``mimic-iv-ecg-and-csn``. Sets of `WHOLE_IN_MIXTURES` among them were trained
     on in every record and are left out. Raises ParameterError when nothing is left to score.
     """
-    parts = trained_on.split("+")
+    parts = trained_on.split(AND)
     gone = {name for name in WHOLE_IN_MIXTURES if name in parts}
     left = {name: store for name, store in stores.items() if name not in gone}
     if not left:

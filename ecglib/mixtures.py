@@ -21,13 +21,13 @@ THOUSANDS = {"mimic-iv-ecg": 600, "ptb-xl": 17, "csn": 45}  # training samples, 
 
 
 def joined(mixture: str, dataset: str) -> str:
-    """The name under which a model says what it was trained on, for example ``mimic-iv-ecg+ptb-xl+csn``.
+    """The name under which a model says what it was trained on, for example ``mimic-iv-ecg-and-ptb-xl-and-csn``.
 
     Simulated pairs stay ``simulated``. Raises ParameterError for a mixture that no row of table 6 has.
     """
     if mixture not in MIXTURES:
         raise ParameterError(f"mixture is one of {', '.join(MIXTURES)}, not '{mixture}'")
-    return dataset if dataset == "simulated" or mixture != "all" else "+".join(MIXTURES[mixture])
+    return dataset if dataset == "simulated" or mixture != "all" else datasets.AND.join(MIXTURES[mixture])
 
 
 def pretraining_mixture(
