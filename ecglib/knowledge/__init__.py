@@ -14,12 +14,23 @@ from functools import cache
 from ecglib.data.labels import FINDINGS, SCP_CODES, TASKS, findings_to_labels
 from ecglib.errors import ParameterError
 from ecglib.knowledge.files import load as _load
-from ecglib.knowledge.vocabulary import Entity, entities, superclass, superclasses, synonyms, waveform_features
+from ecglib.knowledge.vocabulary import (
+    CODE_SETS,
+    Entity,
+    codes,
+    entities,
+    superclass,
+    superclasses,
+    synonyms,
+    waveform_features,
+)
 from ecglib.paths import sha256_of
 
-__all__ = ["Entity", "entities", "superclass", "superclasses", "synonyms", "waveform_features"]  # vocabulary.py
+# From vocabulary.py, which knows more entities than the tasks have findings.
+__all__ = ["CODE_SETS", "Entity", "codes", "entities", "superclass", "superclasses", "synonyms", "waveform_features"]
 KINDS = ("name", "clinical")
-DATA_FILES = ("statements", "classes")
+DATA_FILES = ("statements", "classes")  # what prompts are made of
+ENTITY_FILES = ("vocabulary", "grammar", "codes")
 
 
 def _class(task: str, cls: str) -> dict:
@@ -101,11 +112,12 @@ def validate() -> None:
     """Check the data files against their schemas and against the label spaces; ParameterError on a defect."""
     import jsonschema
 
-    for name in DATA_FILES:
+    for name in (*DATA_FILES, *ENTITY_FILES):
         try:
             jsonschema.validate(_load(name), _load(f"{name}.schema"))
         except jsonschema.ValidationError as error:
             raise ParameterError(f"ecglib/knowledge/{name}.json at {error.json_path}: {error.message}") from error
+    _check_vocabulary()
     statements, tasks = _load("statements"), _load("classes")
     _same(statements["findings"], FINDINGS, "findings of statements.json")
     _same({task for task in tasks if task != "version"}, TASKS, "tasks of classes.json")
@@ -117,6 +129,27 @@ def validate() -> None:
                 raise ParameterError(f"classes.json names {stray} as typical of {task} {cls}, but they are not in it")
             if not prompts(task, cls):
                 raise ParameterError(f"{task} {cls} has no prompt; give it prompts in classes.json")
+
+
+def _check_vocabulary() -> None:
+    """Names, superclasses and codes that the entity files refer to exist."""
+    words = _load("vocabulary")
+    entries, groups = words["entities"], words["superclasses"]
+    if missing := sorted(set(FINDINGS) - set(entries)):
+        raise ParameterError(f"vocabulary.json lacks the findings {', '.join(missing)}")
+    used = {entry["superclass"] for entry in entries.values()}
+    if difference := sorted(used ^ set(groups)):
+        raise ParameterError(f"vocabulary.json uses or lists only, of its superclasses, {', '.join(difference)}")
+    if nameless := sorted(code for code, entry in entries.items() if ("name" in entry) == (code in FINDINGS)):
+        raise ParameterError(f"{', '.join(nameless)}: statements.json names findings, vocabulary.json all others")
+    if stray := sorted({entry["scp"] for entry in entries.values() if "scp" in entry} - set(SCP_CODES)):
+        raise ParameterError(f"vocabulary.json files entities under {', '.join(stray)}, which are no SCP codes")
+    referred = {code for table in words["tables"].values() for code in table.values()} | set(_load("grammar")["german"])
+    referred |= {entry["entity"] for name in CODE_SETS for entry in _load("codes")[name].values()}
+    if stray := sorted(referred - set(entries)):
+        raise ParameterError(
+            f"grammar.json, codes.json or a table names {', '.join(stray)}, which vocabulary.json lacks"
+        )
 
 
 def _same(found, expected, what: str) -> None:

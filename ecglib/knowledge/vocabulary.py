@@ -15,6 +15,8 @@ from ecglib.data.labels import SCP_CODES
 from ecglib.errors import ParameterError
 from ecglib.knowledge.files import load
 
+CODE_SETS = ("snomed", "csn", "cpsc2018")
+
 
 @dataclass(frozen=True)
 class Entity:
@@ -87,3 +89,14 @@ def synonyms(code: str, german: bool = True) -> list[str]:
     for pattern in (*entry["synonyms"], *(load("grammar")["german"].get(code, ()) if german else ())):
         found += spellings(pattern)
     return list(dict.fromkeys(found))
+
+
+def codes(label_set: str) -> dict[str, dict]:
+    """Codes of a label set, each with its ``entity`` and the set's own ``name``; one of :data:`CODE_SETS`.
+
+    ``snomed``: all diagnoses, scored or not, of the PhysioNet/CinC Challenges 2020 and 2021, and CSN's; ``csn``: its
+    acronyms; ``cpsc2018``: the numbers 1 to 9 of REFERENCE.csv.
+    """
+    if label_set not in CODE_SETS:
+        raise ParameterError(f"no code set is called {label_set!r}; choose one of {', '.join(CODE_SETS)}")
+    return {code: dict(entry) for code, entry in load("codes")[label_set].items()}
