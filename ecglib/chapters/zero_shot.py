@@ -137,7 +137,11 @@ def used_data(of: Subject) -> dict[str, dict]:
 
 def compared(run: Run, of: Subject, rows: list[dict], stem: str, exhibits: Sequence[str]) -> pd.DataFrame:
     """What the paper's exhibits report beside this run, drawn and as a table; the verdict is computed."""
-    printed = results.reported(stem).query("exhibit in @exhibits")
+    return beside(run, of, rows, results.reported(stem).query("exhibit in @exhibits"))
+
+
+def beside(run: Run, of: Subject, rows: list[dict], printed: pd.DataFrame) -> pd.DataFrame:
+    """`compared` for any rows of `results.reported`: those of a method that only other papers report."""
     table = results.compare(printed, run.as_runs(rows, used_data(of)))
     fig = figures.reported_vs_reproduced(table)
     run.save_figure(fig, "reported_vs_reproduced")
