@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ecglib.masking import put
+
 
 def masked_mean(tokens: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean over tokens: (B, L, D), mask (B, L) true where a token is real -> (B, D)."""
@@ -124,15 +126,37 @@ def projector(kind: str, c_in: int, c_out: int) -> nn.Module:
     return nn.Linear(c_in, c_out)
 
 
+class Attention(nn.Module):
+    """Multi-head attention with a head width of its own, so that any number of heads goes with any width.
+
+    (B, Q, D) reads (B, L, D) -> (B, Q, D).
+    """
+
+    def __init__(self, width: int, heads: int, head_width: int):
+        super().__init__()
+        self.heads = heads
+        self.to_query = nn.Linear(width, heads * head_width)
+        self.to_key_value = nn.Linear(width, 2 * heads * head_width)
+        self.merge = nn.Linear(heads * head_width, width)
+
+    def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        def split(x: Tensor) -> Tensor:
+            return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, L, D / heads)
+
+        key, value = self.to_key_value(tokens).chunk(2, dim=-1)
+        attended = F.scaled_dot_product_attention(split(self.to_query(queries)), split(key), split(value))
+        return self.merge(attended.transpose(1, 2).flatten(2))  # (B, Q, D)
+
+
 class QueryLayer(nn.Module):
     """Queries read tokens: cross-attention and a perceptron, normalisation first. (B, Q, D), (B, L, D) -> (B, Q, D)."""
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0, self_attention: bool = False):
+    def __init__(self, width: int, heads: int, head_width: int, dropout: float = 0.0, self_attention: bool = False):
         super().__init__()
         self.self_norm = nn.LayerNorm(width) if self_attention else None
-        self.self_attention = nn.MultiheadAttention(width, heads, batch_first=True) if self_attention else None
+        self.self_attention = Attention(width, heads, head_width) if self_attention else None
         self.norm1 = nn.LayerNorm(width)
-        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.attention = Attention(width, heads, head_width)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.dropout = nn.Dropout(dropout)
@@ -140,9 +164,8 @@ class QueryLayer(nn.Module):
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
         if self.self_attention is not None:
             x = self.self_norm(queries)
-            queries = queries + self.dropout(self.self_attention(x, x, x, need_weights=False)[0])
-        x = self.norm1(queries)
-        queries = queries + self.dropout(self.attention(x, tokens, tokens, need_weights=False)[0])
+            queries = queries + self.dropout(self.self_attention(x, x))
+        queries = queries + self.dropout(self.attention(self.norm1(queries), tokens))
         return queries + self.dropout(self.mlp(self.norm2(queries)))
 
 
@@ -154,7 +177,7 @@ class QueryNetwork(nn.Module):
 
     Args:
         query_width, token_width: D_q and D_t; both are mapped to ``width`` first.
-        depth, heads: K-MERL uses 4 and 4 (tables 6b and 6c).
+        depth, heads: K-MERL uses 4 and 4 (tables 6b and 6c); ``head_width`` 0 means a quarter of ``width``.
         self_attention: let queries see one another. The answer to one then depends on which others are asked.
     """
 
@@ -165,6 +188,7 @@ class QueryNetwork(nn.Module):
         width: int = 256,
         depth: int = 4,
         heads: int = 4,
+        head_width: int = 0,
         dropout: float = 0.0,
         self_attention: bool = False,
     ):
@@ -172,7 +196,8 @@ class QueryNetwork(nn.Module):
         # Normalised, so that what a query names is not drowned by what the first layer adds to it.
         self.read_query = nn.Sequential(nn.Linear(query_width, width), nn.LayerNorm(width))
         self.read_tokens = nn.Linear(token_width, width)
-        self.layers = nn.ModuleList([QueryLayer(width, heads, dropout, self_attention) for _ in range(depth)])
+        layer = (width, heads, head_width or width // 4, dropout, self_attention)
+        self.layers = nn.ModuleList([QueryLayer(*layer) for _ in range(depth)])
         self.norm = nn.LayerNorm(width)
         self.classify = nn.Linear(width, 1)
         nn.init.normal_(self.classify.weight, std=0.02)  # an untrained network says 1/2 to everything
@@ -184,3 +209,61 @@ class QueryNetwork(nn.Module):
         for layer in self.layers:
             x = layer(x, tokens)
         return self.classify(self.norm(x)).squeeze(-1)
+
+
+class CrossAttentionFusion(nn.Module):
+    """Two modalities that read each other, C-MELT section 3.1: linear projections, a learned embedding per modality,
+    and in every layer, for each, self-attention, attention to the other, and a feed-forward network.
+
+    (B, L_x, D_x), (B, L_t, D_t), mask of the second (B, L_t) -> (B, L_x, D) and (B, L_t, D).
+    """
+
+    def __init__(self, width_x: int, width_t: int, width: int = 768, depth: int = 6, heads: int = 12, dropout=0.1):
+        super().__init__()
+        self.project_x, self.project_t = nn.Linear(width_x, width), nn.Linear(width_t, width)
+        self.modality_x = nn.Parameter(0.02 * torch.randn(width))
+        self.modality_t = nn.Parameter(0.02 * torch.randn(width))
+
+        def layers() -> nn.ModuleList:
+            return nn.ModuleList(
+                nn.TransformerDecoderLayer(
+                    width, heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+                )
+                for _ in range(depth)
+            )
+
+        self.layers_x, self.layers_t = layers(), layers()
+        self.norm_x, self.norm_t = nn.LayerNorm(width), nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, t: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        x, t = self.project_x(x) + self.modality_x, self.project_t(t) + self.modality_t
+        padding = ~mask
+        for layer_x, layer_t in zip(self.layers_x, self.layers_t, strict=True):
+            x, t = (
+                layer_x(x, t, memory_key_padding_mask=padding),
+                layer_t(t, x, tgt_key_padding_mask=padding),
+            )
+        return self.norm_x(x), self.norm_t(t)
+
+
+class PatchDecoder(nn.Module):
+    """Rebuilds masked patches from the tokens that were seen, C-MELT section 3.1 and MAE (He et al. 2022).
+
+    A linear layer to a smaller width, a learned token in every masked place, positions, a transformer, a linear layer:
+    (B, K, D), places (B, K) of the seen tokens among L -> (B, L, P).
+    """
+
+    def __init__(self, c_in: int, c_out: int, width: int = 384, depth: int = 4, heads: int = 6, dropout: float = 0.1):
+        super().__init__()
+        self.narrow = nn.Linear(c_in, width)
+        self.mask_token = nn.Parameter(0.02 * torch.randn(width))
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(layer, depth, norm=nn.LayerNorm(width), enable_nested_tensor=False)
+        self.predict = nn.Linear(width, c_out)
+
+    def forward(self, seen: Tensor, places: Tensor, length: int) -> Tensor:
+        tokens = put(self.narrow(seen), places, length, self.mask_token)  # (B, L, D)
+        tokens = tokens + sinusoidal_positions(length, tokens.shape[-1], tokens.device)
+        return self.predict(self.blocks(tokens))

@@ -107,3 +107,33 @@ def captioning(logits: Tensor, targets: Tensor, n_texts: int = 0) -> Tensor:
     """
     nll = F.cross_entropy(at_least_float32(logits), targets, reduction="sum")
     return nll / (n_texts or len(targets))
+
+
+def masked_language(logits: Tensor, words: Tensor, n_texts: int = 0) -> Tensor:
+    """Negative log-likelihood of masked words: logits (M, V), the words that stood there (M,). Scalar. C-MELT eq. 1.
+
+    -1/B sum_j sum_(m in M_j) log P(t_jm | the unmasked rest)
+
+    with ``n_texts`` = B; by default divided by the number of masked words instead. A batch without any gives zero.
+    """
+    return captioning(logits, words, n_texts) if len(words) else logits.sum()
+
+
+def masked_ecg(predicted: Tensor, samples: Tensor, hidden: Tensor | None = None, per_record: bool = False) -> Tensor:
+    """Squared error of reconstructed patches, both (B, L, P). Scalar. C-MELT eq. 2.
+
+    Mean over the samples of the patches that ``hidden`` (B, L) marks, or of all. ``per_record`` sums over a record's
+    samples instead, as printed: 1/B sum_i |x^_i - x_i|^2.
+    """
+    error = (at_least_float32(predicted) - samples).square()
+    counted = torch.ones_like(error) if hidden is None else hidden.unsqueeze(-1).to(error.dtype).expand_as(error)
+    return (error * counted).sum() / (len(error) if per_record else counted.sum().clamp_min(1.0))
+
+
+def matching(logits: Tensor, matched: Tensor) -> Tensor:
+    """Binary cross-entropy of "this ECG and this report belong together", both (B,). Scalar. C-MELT eq. 3.
+
+    -1/B sum_k [ y_k log sigma(z_k) + (1 - y_k) log(1 - sigma(z_k)) ]
+    """
+    logits = at_least_float32(logits)
+    return F.binary_cross_entropy_with_logits(logits, matched.to(logits.dtype))

@@ -1,5 +1,8 @@
 """Random masks over token sequences: pure functions of a generator's state."""
 
+from collections.abc import Collection
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,3 +15,67 @@ def keep_mask(shape: tuple[int, ...], mask_ratio: float, device: torch.device | 
     if not 0.0 <= mask_ratio < 1.0:
         raise ValueError(f"mask_ratio must lie in [0, 1), not {mask_ratio}")
     return (torch.rand(shape, device=device) >= mask_ratio).float()
+
+
+def random_subsets(shape: tuple[int, ...], n: int, k: int, device: torch.device | None = None) -> Tensor:
+    """``k`` distinct numbers of 0..n-1, ascending, drawn uniformly for every entry of ``shape``: (*shape, k)."""
+    if not 0 <= k <= n:
+        raise ValueError(f"{k} of {n} cannot be drawn")
+    return torch.rand(*shape, n, device=device).argsort(dim=-1)[..., :k].sort(dim=-1).values
+
+
+def visible_lead_counts(batch: int, fewest_masked: int, most_masked: int, n_leads: int = 12) -> Tensor:
+    """Dynamic lead masking (K-MERL section 3.3): how many leads of each record stay visible, (B,), on the CPU.
+
+    The number of masked leads is drawn uniformly from ``fewest_masked``..``most_masked`` for every record on its own;
+    K-MERL draws from 9, 10 and 11. Which leads these are is then a random subset.
+    """
+    if not 0 <= fewest_masked <= most_masked < n_leads:
+        raise ValueError(f"masked leads go from 0 to {n_leads - 1}, not from {fewest_masked} to {most_masked}")
+    return n_leads - torch.randint(fewest_masked, most_masked + 1, (batch,))
+
+
+def kept_segments(
+    batch: int, leads: int, segments: int, mask_ratio: float, per_lead: bool = True, device: torch.device | None = None
+) -> Tensor:
+    """Lead-independent segment masking (K-MERL section 3.3): places of the tokens that stay, (B, L), ascending.
+
+    Tokens are counted lead after lead, ``lead * segments + segment``. Of every lead the same number of segments is
+    masked, ``mask_ratio * segments`` rounded down, each lead by a draw of its own. ``per_lead=False`` masks as many in
+    all, drawn over the tokens of all leads together (table 2d).
+    """
+    if not 0.0 <= mask_ratio < 1.0:
+        raise ValueError(f"mask_ratio must lie in [0, 1), not {mask_ratio}")
+    kept = segments - int(mask_ratio * segments)
+    if not per_lead:
+        return random_subsets((batch,), leads * segments, leads * kept, device)
+    first = torch.arange(leads, device=device).unsqueeze(-1) * segments  # (S, 1)
+    return (random_subsets((batch, leads), segments, kept, device) + first).flatten(1)
+
+
+def mask_tokens(
+    ids: np.ndarray, mask_ratio: float, mask_id: int, special_ids: Collection[int], draws: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masked language modelling (C-MELT section 3.1): the ids with masked words replaced, and where, both (L,).
+
+    Of the tokens that are not special, ``mask_ratio`` of their number, at least one, become ``mask_id``: those with
+    the smallest of ``draws`` (L,), uniform random numbers. A text of special tokens alone is left as it is.
+    """
+    if not 0.0 <= mask_ratio < 1.0:
+        raise ValueError(f"mask_ratio must lie in [0, 1), not {mask_ratio}")
+    words = np.flatnonzero(~np.isin(ids, list(special_ids)))
+    count = min(len(words), max(1, round(mask_ratio * len(words)))) if mask_ratio else 0
+    where = np.zeros(len(ids), dtype=bool)
+    where[words[np.argsort(draws[words], kind="stable")[:count]]] = True
+    return np.where(where, mask_id, ids).astype(ids.dtype), where
+
+
+def take(tokens: Tensor, places: Tensor) -> Tensor:
+    """The tokens that stay: (B, L, D), places (B, K) -> (B, K, D)."""
+    return tokens.gather(1, places.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+
+
+def put(tokens: Tensor, places: Tensor, length: int, filler: Tensor) -> Tensor:
+    """The reverse of `take`, with ``filler`` (D,) in the other places: (B, K, D), (B, K) -> (B, length, D)."""
+    empty = filler.to(tokens.dtype).expand(len(tokens), length, -1)
+    return torch.scatter(empty, 1, places.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]), tokens)

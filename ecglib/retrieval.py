@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ecglib.errors import ParameterError
+from ecglib.text import TextEncoder
 
 # Queries of one search: one matrix product for many is some forty times faster than as many single searches.
 _BATCH = 1024
@@ -131,6 +132,26 @@ class ReportNegatives:
             pools = [found[text] if text in found else self._neighbours[self._id[text]] for text in texts]
         places = torch.rand(len(texts), dtype=torch.float64).tolist()
         return [self.texts[pool[int(place * len(pool))]] for pool, place in zip(pools, places, strict=True)]
+
+    def replace(self, texts: Sequence[str], part: float) -> tuple[list[str], torch.Tensor]:
+        """A random ``part`` of B texts replaced by negatives, and which rows (B,) still are what they were.
+
+        A replaced row counts as one even where a random negative says the same as before.
+        """
+        replaced, kept = list(texts), torch.ones(len(texts), dtype=torch.bool)
+        rows = torch.randperm(len(replaced))[: int(part * len(replaced))].tolist()
+        for row, negative in zip(rows, self.draw([replaced[row] for row in rows]), strict=True):
+            kept[row] = self.how != "random" and negative == replaced[row]  # alone in its corpus
+            replaced[row] = negative
+        return replaced, kept
+
+
+@torch.no_grad()
+def pooled(tower: TextEncoder, texts: Sequence[str]) -> np.ndarray:
+    """One vector per text as the tower's card pools, its frozen states computed once: N strings -> (N, D) float32."""
+    tower.prepare(texts)
+    chunks = [texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH)]
+    return torch.cat([tower.pool(*tower(chunk)).cpu() for chunk in chunks]).numpy()
 
 
 def _unit_rows(vectors: np.ndarray, name: str) -> np.ndarray:

@@ -7,7 +7,9 @@ from ecglib.fusion import (
     AttentionMean,
     AttentionPool,
     CaptionDecoder,
+    CrossAttentionFusion,
     FeatureDecoder,
+    PatchDecoder,
     masked_mean,
     sinusoidal_positions,
 )
@@ -135,3 +137,59 @@ def test_attention_pool_of_equal_tokens_is_that_token_at_any_length():
     torch.testing.assert_close(pool(token.expand(2, 313, 16)), pool(token), atol=1e-9, rtol=1e-9)
     tokens = torch.randn(2, 9, 16, dtype=torch.float64)
     assert not torch.allclose(pool(tokens), pool(tokens.flip(1)))
+
+
+def test_cross_attention_fusion_lets_each_read_the_other_and_no_padding():
+    """C-MELT section 3.1: ECG tokens depend on the words, words on the ECG, and neither on padding."""
+    torch.manual_seed(0)
+    fusion = CrossAttentionFusion(12, 20, width=16, depth=2, heads=4, dropout=0.0)
+    x, t, mask = torch.randn(2, 5, 12), torch.randn(2, 7, 20), torch.ones(2, 7, dtype=torch.bool)
+    mask[1, 4:] = False
+    f_x, f_t = fusion(x, t, mask)
+    assert f_x.shape == (2, 5, 16)
+    assert f_t.shape == (2, 7, 16)
+    other_words, other_wave = t.clone(), x.clone()
+    other_words[0, 2] += 1.0
+    other_wave[0, 2] += 1.0
+    assert ((fusion(x, other_words, mask)[0][0] - f_x[0]).abs().amax(dim=-1) > 1e-6).all()
+    assert ((fusion(other_wave, t, mask)[1][0] - f_t[0]).abs().amax(dim=-1) > 1e-6).all()
+    padding = t.clone()
+    padding[1, 4:] = 99.0
+    again_x, again_t = fusion(x, padding, mask)
+    torch.testing.assert_close(again_x, f_x)
+    torch.testing.assert_close(again_t[1, :4], f_t[1, :4])
+    alone_x, alone_t = fusion(x[1:], t[1:, :4], mask[1:, :4])  # the same record without padding
+    torch.testing.assert_close(alone_x[0], f_x[1], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(alone_t[0], f_t[1, :4], atol=1e-5, rtol=1e-4)
+
+
+def test_cross_attention_fusion_tells_the_modalities_apart():
+    """The same tokens on both sides differ by their modality's embedding."""
+    torch.manual_seed(0)
+    fusion = CrossAttentionFusion(8, 8, width=8, depth=1, heads=2, dropout=0.0)
+    fusion.project_t.load_state_dict(fusion.project_x.state_dict())
+    fusion.layers_t.load_state_dict(fusion.layers_x.state_dict())
+    x, mask = torch.randn(1, 3, 8), torch.ones(1, 3, dtype=torch.bool)
+    f_x, f_t = fusion(x, x, mask)
+    assert (f_x - f_t).abs().max() > 1e-3
+    with torch.no_grad():
+        fusion.modality_t.copy_(fusion.modality_x)
+    torch.testing.assert_close(*fusion(x, x, mask))
+
+
+def test_patch_decoder_learns_to_fill_gaps():
+    """A ramp over the places is rebuilt everywhere from a few seen tokens: positions reach the masked places."""
+    torch.manual_seed(0)
+    decoder = PatchDecoder(4, 1, width=16, depth=1, heads=2, dropout=0.0)
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-2)
+    places = torch.tensor([[0, 3, 5], [1, 2, 7]])
+    level = torch.tensor([1.0, -1.0])
+    target = level[:, None] * torch.linspace(0, 1, 8)
+    for _ in range(150):
+        rebuilt = decoder(level[:, None, None].expand(2, 3, 4), places, 8)
+        assert rebuilt.shape == (2, 8, 1)
+        loss = (rebuilt.squeeze(-1) - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.01

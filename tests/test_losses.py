@@ -7,7 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecglib.losses import captioning, cosine_matrix, false_negative_mitigation, info_nce, pairwise_sigmoid
+from ecglib.losses import (
+    captioning,
+    cosine_matrix,
+    false_negative_mitigation,
+    info_nce,
+    masked_ecg,
+    masked_language,
+    matching,
+    pairwise_sigmoid,
+)
 
 
 def pair(batch, width, seed):
@@ -25,9 +34,7 @@ def naive(x, y, tau, keep_positive):
     total = 0.0
     for i in range(n):
         for first, second in ((x, y), (y, x)):
-            bottom = sum(
-                math.exp(sim(first[i], second[k]) / tau) for k in range(n) if keep_positive or k != i
-            )
+            bottom = sum(math.exp(sim(first[i], second[k]) / tau) for k in range(n) if keep_positive or k != i)
             total -= math.log(math.exp(sim(first[i], second[i]) / tau) / bottom)
     return total / (2 * n)
 
@@ -166,3 +173,69 @@ def test_captioning_knows_chance_and_certainty():
     assert captioning(certain, words).item() == pytest.approx(0, abs=1e-12)
     logits = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: captioning(x, words), logits)
+
+
+def test_masked_language_is_the_naive_loop_over_masked_words():
+    """C-MELT eq. 1: summed over a text's masked words, averaged over texts; by default the mean over words."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 6, 5, generator=generator, dtype=torch.float64)  # (B, L, V)
+    words, where = torch.randint(5, (3, 6), generator=generator), torch.rand(3, 6, generator=generator) < 0.5
+    total = 0.0
+    for j in range(3):
+        for m in range(6):
+            if where[j, m]:
+                total -= math.log(logits[j, m].exp()[words[j, m]] / logits[j, m].exp().sum())
+    count = int(where.sum())
+    assert masked_language(logits[where], words[where]).item() == pytest.approx(total / count, rel=1e-9)
+    assert masked_language(logits[where], words[where], 3).item() == pytest.approx(total / 3, rel=1e-9)
+
+
+def test_masked_language_without_masked_words_is_zero_and_has_a_gradient():
+    logits = torch.zeros(0, 5, requires_grad=True)
+    loss = masked_language(logits, torch.zeros(0, dtype=torch.long))
+    assert loss.item() == 0
+    loss.backward()
+    assert logits.grad.shape == (0, 5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(records=st.integers(1, 4), patches=st.integers(1, 5), samples=st.integers(1, 4), seed=st.integers(0, 999))
+def test_masked_ecg_is_the_naive_loop(records, patches, samples, seed):
+    """C-MELT eq. 2, over the masked patches or all of them, per sample or per record."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (records, patches, samples)
+    x, y = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
+    hidden = torch.rand(records, patches, generator=generator) < 0.6
+    total, masked, count = 0.0, 0.0, 0
+    for i in range(records):
+        for j in range(patches):
+            for k in range(samples):
+                error = (x[i, j, k] - y[i, j, k]).item() ** 2
+                total += error
+                masked += error * hidden[i, j].item()
+                count += hidden[i, j].item()
+    assert masked_ecg(x, y).item() == pytest.approx(total / x.numel(), rel=1e-9)
+    assert masked_ecg(x, y, per_record=True).item() == pytest.approx(total / records, rel=1e-9)
+    assert masked_ecg(x, y, hidden).item() == pytest.approx(masked / max(1, count), rel=1e-9)
+    assert masked_ecg(x, y, hidden, per_record=True).item() == pytest.approx(masked / records, rel=1e-9)
+
+
+def test_masked_ecg_sends_no_gradient_to_what_was_seen():
+    x = torch.randn(2, 3, 4, requires_grad=True)
+    hidden = torch.tensor([[True, False, True], [False, False, True]])
+    masked_ecg(x, torch.zeros(2, 3, 4), hidden).backward()
+    assert (x.grad.abs().sum(dim=-1) > 0).equal(hidden)
+    assert masked_ecg(torch.zeros(2, 3, 4), torch.zeros(2, 3, 4), hidden).item() == 0
+
+
+def test_matching_is_the_naive_loop_and_starts_at_log_2():
+    """C-MELT eq. 3."""
+    logits = torch.tensor([0.3, -1.2, 2.0], dtype=torch.float64)
+    matched = torch.tensor([True, False, False])
+    expected = -sum(
+        math.log(1 / (1 + math.exp(-z))) if y else math.log(1 - 1 / (1 + math.exp(-z)))
+        for z, y in zip(logits.tolist(), matched.tolist(), strict=True)
+    )
+    assert matching(logits, matched).item() == pytest.approx(expected / 3, rel=1e-9)
+    assert matching(-logits, ~matched).item() == pytest.approx(expected / 3, rel=1e-9)  # the symmetry of both answers
+    assert matching(torch.zeros(4), torch.tensor([1, 0, 1, 1])).item() == pytest.approx(math.log(2), abs=1e-6)
