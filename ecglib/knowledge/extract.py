@@ -111,6 +111,9 @@ def _place(sentence: list[_Item]) -> None:
     behind = frozenset()  # site of the last ST, T or Q finding, or of the head just before
     open_heads: list[_Item] = []
     for item in sentence:
+        if item.kind == "entity" and pending and item.value in _sited_phrases():  # «inferior and lateral infarct»
+            item.value, sites = _sited_phrases()[item.value]
+            pending |= sites
         if item.kind == "site":
             pending |= item.value
         elif item.kind == "entity" and (item.value in heads or item.value in sited):
@@ -133,6 +136,18 @@ def _place(sentence: list[_Item]) -> None:
     for item in sentence:
         if item.kind == "entity" and not item.codes:
             item.codes = _coded(item.value, item.sites) if item.value in heads else (item.value,)
+
+
+@cache
+def _sited_phrases() -> dict[str, tuple[str, frozenset[str]]]:
+    """Code of an infarction, injury or ischemia at a site -> the code without a site, and the site."""
+    plain = {"infarct": "MI", "injury": "INJ", "ischemia": "ISC"}
+    tables = load("vocabulary")["tables"]
+    return {
+        code: (plain[head], frozenset(key.split("+")))
+        for head, codes in tables.items()
+        for key, code in reversed(codes.items())
+    }
 
 
 @cache
