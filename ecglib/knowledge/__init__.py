@@ -13,6 +13,7 @@ from functools import cache
 
 from ecglib.data.labels import FINDINGS, SCP_CODES, TASKS, findings_to_labels
 from ecglib.errors import ParameterError
+from ecglib.knowledge.corpus import Passage, passages
 from ecglib.knowledge.files import load as _load
 from ecglib.knowledge.vocabulary import (
     CODE_SETS,
@@ -27,10 +28,21 @@ from ecglib.knowledge.vocabulary import (
 from ecglib.paths import sha256_of
 
 # From vocabulary.py, which knows more entities than the tasks have findings.
-__all__ = ["CODE_SETS", "Entity", "codes", "entities", "superclass", "superclasses", "synonyms", "waveform_features"]
+__all__ = [
+    "CODE_SETS",
+    "Entity",
+    "Passage",
+    "codes",
+    "entities",
+    "passages",
+    "superclass",
+    "superclasses",
+    "synonyms",
+    "waveform_features",
+]
 KINDS = ("name", "clinical")
 DATA_FILES = ("statements", "classes")  # what prompts are made of
-ENTITY_FILES = ("vocabulary", "grammar", "codes")
+ENTITY_FILES = ("vocabulary", "grammar", "codes", "passages")
 
 
 def _class(task: str, cls: str) -> dict:
@@ -137,6 +149,7 @@ def _check_vocabulary() -> None:
     entries, groups = words["entities"], words["superclasses"]
     if missing := sorted(set(FINDINGS) - set(entries)):
         raise ParameterError(f"vocabulary.json lacks the findings {', '.join(missing)}")
+    _same(_load("passages")["findings"], FINDINGS, "findings of passages.json")
     used = {entry["superclass"] for entry in entries.values()}
     if difference := sorted(used ^ set(groups)):
         raise ParameterError(f"vocabulary.json uses or lists only, of its superclasses, {', '.join(difference)}")

@@ -33,8 +33,8 @@ STATEMENTS = "esi_statement_descriptions.json"
 REPLICATES = 1000
 _MARKS = {"present": "", "uncertain": "?", "negated": "-"}
 _GERMAN = re.compile(
-    r"\b(sinus(rhythmus|rhytmus|tachykardie|bradykardie| arrhythmie)|lagetyp|\w*typ\b|\w*infarkt|vorhof\w*|nicht|ekg|und"
-    r"|isch(ä|ae)mie|\w*block i\b|abnorm(es|e|er)?|unbest\w*|schrittmacher|keine?|grenzbefund)\b",
+    r"\b(sinus(rhythmus|rhytmus|tachykardie|bradykardie| arrhythmie)|lagetyp|\w*typ\b|\w*infarkt|vorhof\w*|nicht|ekg"
+    r"|und|isch(ä|ae)mie|\w*block i\b|abnorm(es|e|er)?|unbest\w*|schrittmacher|keine?|grenzbefund)\b",
     re.IGNORECASE,
 )
 _OTHER = re.compile(r"\b(sinusrytm|avvikande|förlopp|hjärt\w*|måste|kan ej|misstänkt|såsom|och)\b", re.IGNORECASE)
