@@ -130,7 +130,7 @@ figures.score_table(pd.DataFrame(metrics))
 # never comparable with printed ones, however close they lie.
 
 # %%
-printed = results.reported().query("method == 'MERL' and setting == 'zero-shot'")
+printed = results.reported("merl").query("setting == 'zero-shot'")
 compared = zero_shot.beside(run, subject, metrics, printed[printed["exhibit"].isin(merl.CARD.exhibits)])
 figures.score_table(compared)
 

@@ -158,15 +158,16 @@ def test_same_report_is_encoded_once_and_alike(monkeypatch):
 
 def test_prepared_reports_are_not_computed_again(monkeypatch):
     """Preparing twice, with more texts, is allowed; texts that were never prepared work too."""
+    texts = [f"a sentence that no other test asks for, number {i}" for i in range(6)]
     model = small()
-    model.prepare(REPORTS[:3])
-    model.prepare(REPORTS[:5])
+    model.prepare(texts[:3])
+    model.prepare(texts[:5])
     computed, compute = [], model.text_encoder._compute
     monkeypatch.setattr(model.text_encoder, "_compute", lambda ids: computed.append(len(ids)) or compute(ids))
-    prepared = model.losses(batch(5))["cma"]
+    prepared = model.losses(batch(5) | {"report": texts[:5]})["cma"]
     assert computed == []
     assert torch.isfinite(prepared)
-    model.losses(batch(6) | {"report": ["a sentence that no test has asked for", *REPORTS[:5]]})
+    model.losses(batch(6) | {"report": texts})
     assert computed == [1]
 
 
@@ -200,7 +201,7 @@ def test_evaluation_moves_no_buffer(encoder):
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_initial_alignment_is_near_chance(encoder):
-    """With a flat temperature both losses are log B; two views of one embedding are told from others at once."""
+    """With a flat temperature both losses are log B; views of embeddings at right angles are told apart at once."""
     flat = small(temperature=1e6, encoder=encoder).losses(batch())
     for value in flat.values():
         assert value.item() == pytest.approx(math.log(6), abs=1e-3)
@@ -209,6 +210,16 @@ def test_initial_alignment_is_near_chance(encoder):
     first, second = sharp.latent_views(z)
     expected = math.log(1 + 5 * math.exp(-1 / 0.07))
     assert info_nce(first, second, 0.07).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_two_masks_leave_the_cosine_that_theory_gives():
+    """1 - p between the views of one embedding, (1 - p) s between those of two whose cosine is s."""
+    z = torch.randn(2, 1, 20_000)
+    s = torch.cosine_similarity(z[0, 0], z[1, 0], dim=0).item()
+    first, second = small(dropout=0.3).latent_views(z)
+    found = torch.nn.functional.normalize(first, dim=1) @ torch.nn.functional.normalize(second, dim=1).T
+    assert found.diagonal().tolist() == pytest.approx([0.7, 0.7], abs=0.03)
+    assert found[0, 1].item() == pytest.approx(0.7 * s, abs=0.03)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
