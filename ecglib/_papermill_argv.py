@@ -58,10 +58,19 @@ def split(args: list[str]) -> tuple[list[int], dict[str, str], set[str]]:
     return paths, given, seen
 
 
+def aside(dataset: str, seed: int) -> list[str]:
+    """Folders below ``results/<stem>`` of a run that must not replace the chapter, which is simulated, seed 0.
+
+    >>> aside("ptb-xl", 2)
+    ['ptb-xl', 'seed-2']
+    """
+    return ([] if dataset == "simulated" else [dataset]) + ([f"seed-{seed}"] if seed else [])
+
+
 def complete(args: list[str]) -> list[str]:
     """``args`` with the output path after a lone ``notebooks/<stem>.ipynb``; makes the output's folder.
 
-    ``-p dataset ptb-xl`` puts it into ``results/<stem>/ptb-xl/``, beside the simulated chapter.
+    ``-p dataset ptb-xl`` puts it into ``results/<stem>/ptb-xl/``, ``-p seed 1`` into ``results/<stem>/seed-1/``.
     ``results`` (or ``-p results_dir``) lies in the project's root, as it does for `ecglib.run.start`.
     """
     from ecglib.paths import expand
@@ -77,8 +86,9 @@ def complete(args: list[str]) -> list[str]:
         if os.path.basename(folder) != "notebooks" or extension != ".ipynb" or not os.path.isfile(notebook):
             return args
         results = os.fspath(expand(given.get("results_dir") or "results"))
-        dataset = given.get("dataset") or "simulated"  # a real set does not take the place of the simulated chapter
-        output = os.path.join(results, stem, *([] if dataset == "simulated" else [os.path.basename(dataset)]), name)
+        seed = given.get("seed") or "0"
+        beside = aside(os.path.basename(given.get("dataset") or "simulated"), int(seed) if seed.isdecimal() else 0)
+        output = os.path.join(results, stem, *beside, name)
         short = os.path.relpath(output)
         args.insert(paths[0] + 1, output if short.startswith("..") else short)
         paths.append(paths[0] + 1)

@@ -52,9 +52,10 @@ def generate(root: Path) -> list[Path]:
 
 def finder_for_readme() -> str:
     """The finder table as README.md holds it."""
-    from ecglib.bookpages import finder_table, read_cards
+    from ecglib import papers
+    from ecglib.bookpages import finder_table
 
-    return finder_table([card for card, _ in read_cards().values()])
+    return finder_table([card for card, _ in papers.records().values()])
 
 
 def build(root: Path) -> None:

@@ -1,6 +1,6 @@
 """The book's chapters: executed notebooks in results/, one page each, and the table of contents that holds them.
 
-``results/<stem>/<stem>.ipynb`` is the chapter that ``_toc.yml`` names. The same notebook run on a real set lies in
+``results/<stem>/<stem>.ipynb`` is the chapter that ``_toc.yml`` or a paper's card names. The same notebook run on a real set lies in
 ``results/<stem>/<dataset>/`` and becomes a page of its own below that chapter, when it is there.
 """
 
@@ -9,15 +9,31 @@ import json
 import re
 from pathlib import Path
 
+from ecglib import papers
 from ecglib.errors import ResultError
-from ecglib.markdown import TASK_NAMES
+from ecglib.markdown import TASK_NAMES, paper_name
 
 GENERATED = Path("book/generated")
 
 
-def toc_pages(root: Path) -> list[str]:
-    """Every page that ``_toc.yml`` names, without suffix, in reading order."""
+def contents(root: Path) -> dict:
+    """``_toc.yml`` with one part per paper in place of ``{papers}``: the notebooks that its card names."""
     import yaml
+
+    path = root / "_toc.yml"
+    if not path.is_file():
+        raise ResultError("_toc.yml not found: run make book in a clone of the project")
+    toc = yaml.safe_load(path.read_text(encoding="utf-8"))
+    of_papers = [
+        {"caption": paper_name(stem), "chapters": [{"file": f"results/{name}/{name}"} for name in card.notebooks]}
+        for stem, (card, _) in papers.records().items()
+    ]
+    parts = [of_papers if part["caption"] == "{papers}" else [part] for part in toc["parts"]]
+    return toc | {"parts": [part for several in parts for part in several]}
+
+
+def toc_pages(root: Path) -> list[str]:
+    """Every page of `contents`, without suffix, in reading order."""
 
     def walk(node: object):
         if isinstance(node, dict):
@@ -28,14 +44,11 @@ def toc_pages(root: Path) -> list[str]:
             for entry in node:
                 yield from walk(entry)
 
-    path = root / "_toc.yml"
-    if not path.is_file():
-        raise ResultError("_toc.yml not found: run make book in a clone of the project")
-    return list(walk(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    return list(walk(contents(root)))
 
 
 def chapters(root: Path) -> list[str]:
-    """Stems of the notebooks that are chapters: ``results/<stem>/<stem>`` in ``_toc.yml``."""
+    """Stems of the notebooks that are chapters: ``results/<stem>/<stem>`` in the table of contents."""
     matches = (re.fullmatch(r"results/(\w+)/\1", page) for page in toc_pages(root))
     return [match[1] for match in matches if match]
 
@@ -82,6 +95,8 @@ def variants(root: Path) -> dict[tuple[str, str], Path]:
     found = {}
     for stem in chapters(root):
         for path in sorted((root / "results" / stem).glob(f"*/{stem}.ipynb")):
+            if path.parent.name.startswith("seed-"):
+                continue
             found[stem, path.parent.name] = path
     return found
 
@@ -108,10 +123,8 @@ def variant_page(notebook: dict, dataset: str) -> dict:
 
 
 def toc_with_variants(root: Path) -> dict:
-    """``_toc.yml`` with every page of `variants` as a section below its chapter."""
-    import yaml
-
-    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    """`contents` with every page of `variants` as a section below its chapter."""
+    toc = contents(root)
     names = page_names(root)
 
     def add(node: object) -> None:

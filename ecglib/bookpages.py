@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,7 +16,12 @@ from ecglib.bookscores import BASELINES, provenance, scoreboard
 from ecglib.data.labels import TASKS
 from ecglib.knowledge import class_name
 from ecglib.markdown import DATA_KINDS, TASK_NAMES, chapter_link, escape, paper_name, run_link, symbols, table
-from ecglib.papers.card import Card, Deviation, read_record
+from ecglib.papers.card import Card, Deviation
+
+if TYPE_CHECKING:
+    from ecglib.profiles import Profile
+
+COMPARISON = "comparison"  # the chapter whose picture stands on the first page
 
 
 @dataclass(frozen=True)
@@ -27,20 +33,19 @@ class Material:
     cards: dict[str, Card]
     deviations: dict[str, tuple[Deviation, ...]]
     chapters: Mapping[tuple[str, str], str]  # notebook, data set -> page
-    pictures: dict[str, str]  # notebook -> its figure of reported and reproduced, counted from the project's root
+    pictures: dict[str, str]  # notebook -> its figure for the first page, counted from the project's root
 
 
 def collect(root: Path, chapters: Mapping[tuple[str, str], str]) -> Material:
     """Read all run records under ``root/results`` and the cards. ResultError names a record that is damaged."""
     files = sorted((root / "results" / "runs").glob("*/*.json"))
     records = sorted(map(results.read_record, files), key=lambda r: (r["created"], r["run_id"]), reverse=True)
-    read = read_cards()
+    read = papers.records()
     pictures = {}
-    for notebook in dict.fromkeys(notebook for notebook, _ in chapters):
-        for kind in ("png", "svg"):  # the svg where both exist
-            path = f"results/{notebook}/reported_vs_reproduced.{kind}"
-            if (root / path).is_file():
-                pictures[notebook] = path
+    for kind in ("png", "svg"):  # the svg where both exist
+        path = f"results/{COMPARISON}/means.{kind}"
+        if (root / path).is_file():
+            pictures[COMPARISON] = path
     return Material(
         records=records,
         runs=results.read_runs(root / "results"),
@@ -49,11 +54,6 @@ def collect(root: Path, chapters: Mapping[tuple[str, str], str]) -> Material:
         chapters=chapters,
         pictures=pictures,
     )
-
-
-def read_cards() -> dict[str, tuple[Card, tuple[Deviation, ...]]]:
-    """Card and deviations of every paper, without importing its model."""
-    return {stem: read_record(str(Path(papers.__file__).parent / f"{stem}.py")) for stem in papers.stems()}
 
 
 def pages(material: Material) -> dict[str, str]:
@@ -79,8 +79,9 @@ def finder_table(cards: Sequence[Card], chapters: Mapping[tuple[str, str], str] 
     With ``chapters`` notebooks lead to the book's pages; without, as in README.md, files and notebooks are links.
     """
 
-    def file(path: str) -> str:
-        return f"`{path}`" if chapters is not None else f"[`{path}`]({path})"
+    def file(paths: str) -> str:
+        names = {path: f"`{path.rpartition('/')[2]}`" for path in paths.split(", ")}
+        return "<br>".join(name if chapters is not None else f"[{name}]({path})" for path, name in names.items())
 
     def notebook(stem: str) -> str:
         return chapter_link(stem, chapters) if chapters is not None else f"[{stem}](notebooks/{stem}.ipynb)"
@@ -155,16 +156,21 @@ def profiles() -> str:
     rows = {
         "machine": [p.machine for p in PROFILES.values()],
         "pairs to train on, if simulated": [f"{p.n_pretrain:,}" for p in PROFILES.values()],
-        "passes over them": [str(p.schedule.epochs) for p in PROFILES.values()],
-        "pairs per step": [f"{p.schedule.batch_size:,}" for p in PROFILES.values()],
+        "passes over them": [_of_paper(p, str(p.schedule.epochs)) for p in PROFILES.values()],
+        "pairs per step": [_of_paper(p, f"{p.schedule.batch_size:,}") for p in PROFILES.values()],
         "sampling rate": [f"{p.sampling_rate_hz} Hz" for p in PROFILES.values()],
         "network": ["reduced" if p.demo_size else "the paper's" for p in PROFILES.values()],
-        "text encoder": [{"minilm": "MiniLM", "medcpt": "MedCPT"}.get(p.text_encoder) for p in PROFILES.values()],
+        "text encoder": [_of_paper(p, {"minilm": "MiniLM"}.get(p.text_encoder, "")) for p in PROFILES.values()],
         "records scored, if simulated": [
             "<br>".join(f"{name} {n:,}" for name, n in p.n_evaluate.items()) for p in PROFILES.values()
         ],
     }
     return table(["", *(f"`{name}`" for name in PROFILES)], [[name, *cells] for name, cells in rows.items()])
+
+
+def _of_paper(profile: "Profile", value: str) -> str:
+    """``value``, unless the profile leaves it to each paper's file."""
+    return value if profile.text_encoder else "each paper's own"
 
 
 def headline(material: Material) -> str:
@@ -173,8 +179,7 @@ def headline(material: Material) -> str:
     for notebook, path in material.pictures.items():
         parts.append(
             f"```{{figure}} /{path}\n:name: fig-headline-{notebook.replace('_', '-')}\n:width: 100%\n"
-            f"Reported (open) and reproduced (filled, with 95 % interval), from "
-            f"{chapter_link(notebook, material.chapters)}.\n```"
+            f"All methods on equal data and steps, seed by seed, from {chapter_link(notebook, material.chapters)}.\n```"
         )
     newest = results.latest(results.with_averages(material.runs))
     rows = []

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 METRICS = {"macro_auc": "macro AUC, %"}
 BASELINES = ("random-encoder", "chance")  # in this order, at the end of every block
-PAPERS = ("deri", "fg_clep", "k_merl", "c_melt", "esi")
 
 
 def scoreboard(material: "Material") -> str:
@@ -81,13 +80,19 @@ def _block_table(block: pd.DataFrame, stem: str, card: Card, metric: str) -> str
     settings = list(dict.fromkeys(block.setting))
     families = {setting.split(", ")[0] for setting in settings}  # of "zero-shot, class names": what papers call it
     printed = results.reported(stem)
-    known = families <= set(printed.setting)
-    printed = printed[(printed.metric == metric) & printed.setting.isin(families) & printed.dataset.isin(datasets)]
-    printed = printed[printed.exhibit.isin(card.exhibits)]
+    known = families <= set(printed.setting.str.split(", ").str[0])
+    of_family = printed.setting.str.split(", ").str[0].isin(families)
+    printed = printed[(printed.metric == metric) & of_family & printed.dataset.isin(datasets)]
+    printed = printed[printed.exhibit.isin(card.exhibits) | (printed.paper != stem)]
     lines = []
-    for (method, exhibit, origin), row in printed.groupby(["method", "exhibit", "origin"], sort=False):
-        cells = dict(zip(row.dataset, row.value, strict=True))
-        name = f"○ {escape(method)}, {exhibit.replace('-', ' ')}" + (", quoted" if origin == "quoted" else "")
+    by = ["paper", "method", "setting", "exhibit", "origin"]
+    for (paper, method, setting, exhibit, origin), row in printed.groupby(by, sort=False):
+        shown = row.value.where(row.unit != "fraction", row.number.map("{:.1f}".format))
+        cells = dict(zip(row.dataset, shown, strict=True))
+        where = "" if paper == stem else f"{paper_name(paper)} "
+        variant = setting.partition(", ")[2]
+        name = f"○ {escape(method)}{f', {variant}' if variant else ''}, {where}{exhibit.replace('-', ' ')}"
+        name += ", quoted" if origin == "quoted" else ""
         line = [name, *(cells.get(d) or "–" for d in datasets)]
         lines.append([f'<span class="quoted">{cell}</span>' for cell in line] if origin == "quoted" else line)
     groups = list(block.groupby(["method", "setting"], sort=False))
@@ -136,8 +141,8 @@ def provenance(material: "Material") -> str:
         "Every run that any number in this book comes from. A record is written once, at the end of its run, checked "
         "against `results/schema.json`, and never edited.",
         "(coverage)=\n## Coverage",
-        "How many of the scores that each exhibit prints have a run beside them, whatever the data. Exhibits without "
-        "readable numbers have no row: see `results/README.md`.",
+        "How many of the scores that each exhibit prints have a run beside them, whatever the data. An exhibit without "
+        "readable numbers counts none.",
     ]
     transcribed = sorted(set(results.reported().paper))
     for stem in transcribed:
@@ -151,9 +156,6 @@ def provenance(material: "Material") -> str:
             for row in [*counts.to_dict("records"), total]
         ]  # fmt: skip
         parts += [f"### {paper_name(stem)}", table(header, rows, "l" + "r" * (len(header) - 1))]
-    missing = [paper_name(stem) for stem in PAPERS if stem not in transcribed]
-    if missing:
-        parts.append(f"Not transcribed and not run: {', '.join(missing)}.")
     for notebook in dict.fromkeys(record["notebook"] for record in material.records):
         parts += [f"## Runs of {notebook}"]
         parts += [_run(record, material.chapters) for record in material.records if record["notebook"] == notebook]

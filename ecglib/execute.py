@@ -10,9 +10,11 @@ python -m ecglib.run --scrub FILE.ipynb ...
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from ecglib import _papermill_argv
+from ecglib.data.workers import die_with_parent
 from ecglib.errors import EcgError, ParameterError, ResultError
 from ecglib.paths import atomic_write, expand
 from ecglib.scrub import scrub_notebook
@@ -33,6 +35,30 @@ def main(argv: list[str] | None = None) -> int:
     except EcgError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def run_notebook(stem: str, parameters: Mapping[str, object]) -> None:
+    """``notebooks/<stem>.ipynb`` as a reader runs it, from another notebook; its lines of progress are passed on.
+
+    Raises ResultError: the notebook is not beside the package, or failed (with the last line it printed).
+    """
+    source = Path(__file__).resolve().parents[1] / "notebooks" / f"{stem}.ipynb"
+    if not source.is_file():
+        raise ResultError(f"notebooks/{stem}.ipynb is not beside the package; run this from a clone")
+    given = []
+    for name, value in parameters.items():
+        given += ["-r" if isinstance(value, str) else "-p", name, str(value)]
+    command = [sys.executable, "-m", "papermill", *_papermill_argv.complete([str(source), *given])]
+    command += ["--engine", "ecg", "--no-progress-bar", "--log-output"]
+    lines = []
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, text=True, preexec_fn=die_with_parent, **pipes) as process:
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            if line.startswith("epoch"):
+                print(line.rstrip(), flush=True)
+    if process.returncode:
+        raise ResultError(f"notebooks/{stem}.ipynb failed: {lines[-1] if lines else 'it printed nothing'}")
 
 
 def _execute(args: list[str]) -> int:

@@ -1,8 +1,6 @@
 """What the pre-training notebooks share: model size, schedule, folder, and how a later chapter finds the model."""
 
 import dataclasses
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,9 @@ from torch import nn
 from ecglib import papers
 from ecglib.checkpoint import from_pretrained, read_config
 from ecglib.data.synthetic.stores import simulator_hash
-from ecglib.data.workers import die_with_parent
 from ecglib.datasets import PRETRAINING_COHORT
-from ecglib.errors import CheckpointError, ParameterError
+from ecglib.errors import CheckpointError, ParameterError, ResultError
+from ecglib.execute import run_notebook
 from ecglib.machine import torch_device
 from ecglib.paths import expand, sha256_of
 from ecglib.profiles import get_profile
@@ -163,21 +161,7 @@ def pretrained(stem: str, profile: str, seed: int, checkpoint: str, results_dir:
 
 def _run_pretraining(stem: str, profile: str, seed: int, results_dir: str | Path) -> None:
     """The notebook through papermill, its lines of progress passed on."""
-    notebook = f"{stem}_pretrain"
-    source = Path(__file__).resolve().parents[1] / "notebooks" / f"{notebook}.ipynb"
-    if not source.is_file():
-        raise CheckpointError(f"notebooks/{notebook}.ipynb is not beside the package; run this from a clone")
-    output = expand(results_dir) / notebook / f"{notebook}.ipynb"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "papermill", str(source), str(output)]
-    command += ["--engine", "ecg", "--no-progress-bar", "--log-output"]
-    command += ["-r", "profile", profile, "-p", "seed", str(seed), "-r", "results_dir", str(results_dir)]
-    lines = []
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, text=True, preexec_fn=die_with_parent, **pipes) as process:
-        for line in process.stdout:
-            lines.append(line.rstrip())
-            if line.startswith("epoch"):
-                print(line.rstrip(), flush=True)
-    if process.returncode:
-        raise CheckpointError(f"notebooks/{notebook}.ipynb failed, so there is nothing to score: {lines[-1]}")
+    try:
+        run_notebook(f"{stem}_pretrain", {"profile": profile, "seed": seed, "results_dir": str(results_dir)})
+    except ResultError as error:
+        raise CheckpointError(f"{error}; so there is nothing to score") from None

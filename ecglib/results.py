@@ -127,10 +127,12 @@ def _tidy(record: dict, file: str) -> list[dict]:
 def latest(runs: pd.DataFrame) -> pd.DataFrame:
     """The newest good run's row for each notebook, profile, kind of data, data set, method, setting and metric.
 
-    Newest by time, never best by value: a second seed replaces the first whether it is better or worse.
+    Runs with seed 0, which are the chapters, come before runs with other seeds; then newest by time, never best by
+    value.
     """
     keys = ["notebook", "profile", "data_kind", "dataset", "method", "setting", "metric", "leads"]
-    good = runs[(runs.status == "ok") & runs.metric.notna()].sort_values(["created", "run_id"], kind="stable")
+    good = runs[(runs.status == "ok") & runs.metric.notna()].assign(chapter=lambda r: r.seed.fillna(0) == 0)
+    good = good.sort_values(["chapter", "created", "run_id"], kind="stable").drop(columns="chapter")
     return good.drop_duplicates(keys, keep="last").reset_index(drop=True)
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecglib import machine, parameters
+from ecglib._papermill_argv import aside
 from ecglib.errors import ParameterError, ResultError
 from ecglib.paths import atomic_write, expand
 from ecglib.plain import plain
@@ -38,7 +39,7 @@ class Run:
     """One run of one notebook. Made by `start`.
 
     Attributes: ``params`` (name -> checked value), ``profile``, ``seed``, ``results_dir`` and ``folder`` (Path,
-    ``results_dir/<stem>``, of a real set ``results_dir/<stem>/<dataset>``; exists), ``run_id``.
+    ``results_dir/<stem>`` and what `aside` adds; exists), ``run_id``.
     """
 
     def __init__(self, stem: str, params: dict[str, Any]):
@@ -47,8 +48,7 @@ class Run:
         self.profile: str | None = params.get("profile")
         self.seed: int | None = params.get("seed")
         self.results_dir = expand(params.get("results_dir", "results"))
-        dataset = params.get("dataset", "simulated")
-        self.folder = self.results_dir / stem / ("" if dataset == "simulated" else dataset)
+        self.folder = self.results_dir.joinpath(stem, *aside(params.get("dataset", "simulated"), self.seed or 0))
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.commit, self.dirty = machine.commit()
         self.recorded = False

@@ -68,7 +68,7 @@ def test_in_a_terminal_as_module_with_options_and_engine(project):
     code, shown = in_terminal(command, project)
     assert code == 0, shown
     assert "TCP" not in shown
-    assert printed(project / "elsewhere/tiny/tiny.ipynb") == "seed is 7\n"
+    assert printed(project / "elsewhere/tiny/seed-7/tiny.ipynb") == "seed is 7\n"
     assert not (project / "results").exists()
 
 
@@ -130,8 +130,8 @@ def test_option_table_is_papermills():
     ("args", "expected"),
     [
         (["notebooks/tiny.ipynb"], ["notebooks/tiny.ipynb", "OUT"]),
-        (["-p", "seed", "1", "notebooks/tiny.ipynb"], ["-p", "seed", "1", "notebooks/tiny.ipynb", "OUT"]),
-        (["notebooks/tiny.ipynb", "-pseed", "1"], ["notebooks/tiny.ipynb", "OUT", "-pseed", "1"]),
+        (["-p", "n", "1", "notebooks/tiny.ipynb"], ["-p", "n", "1", "notebooks/tiny.ipynb", "OUT"]),
+        (["notebooks/tiny.ipynb", "-pn", "1"], ["notebooks/tiny.ipynb", "OUT", "-pn", "1"]),
         (["--kernel=python3", "notebooks/tiny.ipynb"], ["--kernel=python3", "notebooks/tiny.ipynb", "OUT"]),
         (["notebooks/tiny.ipynb", "--log-output"], ["notebooks/tiny.ipynb", "OUT", "--log-output"]),
         (["--", "notebooks/tiny.ipynb"], ["--", "notebooks/tiny.ipynb", "OUT"]),
@@ -147,6 +147,10 @@ def test_a_real_set_lies_beside_the_simulated_chapter(project, monkeypatch):
     monkeypatch.chdir(project)
     args = plugin.complete(["notebooks/tiny.ipynb", "-p", "dataset", "ptb-xl"])
     assert args[1] == os.path.join("results", "tiny", "ptb-xl", "tiny.ipynb")
+    args = plugin.complete(["notebooks/tiny.ipynb", "-p", "seed", "3", "-p", "dataset", "ptb-xl"])
+    assert args[1] == os.path.join("results", "tiny", "ptb-xl", "seed-3", "tiny.ipynb")
+    args = plugin.complete(["notebooks/tiny.ipynb", "-p", "seed", "0"])
+    assert args[1] == os.path.join("results", "tiny", "tiny.ipynb")
     args = plugin.complete(["notebooks/tiny.ipynb", "-p", "dataset", "simulated"])
     assert args[1] == os.path.join("results", "tiny", "tiny.ipynb")
 

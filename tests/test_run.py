@@ -238,7 +238,7 @@ def test_command_line_runs_records_and_scrubs(tmp_path):
     assert done.returncode == 0, done.stderr
     runs = read_runs(tmp_path / "results")
     assert runs[["status", "seed"]].values.tolist() == [["ok", 3]]
-    executed = (tmp_path / "results/tiny_run/tiny_run.ipynb").read_text()
+    executed = (tmp_path / "results/tiny_run/seed-3/tiny_run.ipynb").read_text()
     assert str(tmp_path) not in executed
     assert "start_time" not in executed
     assert "seed = 3" in executed

@@ -26,6 +26,7 @@ import pkgutil
 from types import ModuleType
 
 from ecglib.errors import ParameterError
+from ecglib.papers.card import Card, Deviation, read_record
 
 _SHARED = {"card"}
 
@@ -40,3 +41,9 @@ def load(stem: str) -> ModuleType:
     if stem not in stems():
         raise ParameterError(f"no paper '{stem}'; there are: {', '.join(stems())}")
     return importlib.import_module(f"{__name__}.{stem}")
+
+
+def records() -> dict[str, tuple[Card, tuple[Deviation, ...]]]:
+    """Card and deviations of every paper, without importing its model."""
+    folder = next(iter(__path__))
+    return {stem: read_record(f"{folder}/{stem}.py") for stem in stems()}
