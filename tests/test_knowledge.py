@@ -1,5 +1,7 @@
 """The knowledge base: complete, well formed, medically free of the contradictions known from other prompt sets."""
 
+import csv
+import hashlib
 import json
 import re
 import subprocess
@@ -10,8 +12,10 @@ import jsonschema
 import pytest
 
 from ecglib import knowledge
-from ecglib.data.labels import FINDINGS, SCP_CODES, TASKS, scp_statements
+from ecglib.data.labels import FINDINGS, SCP_CODES, TASKS, cpsc_to_classes, csn_acronyms, scp_statements
 from ecglib.errors import ParameterError
+from ecglib.knowledge.corpus import ASPECTS
+from ecglib.knowledge.extract import extract
 
 EVERY_CLASS = [(task, cls) for task, classes in TASKS.items() for cls in classes]
 
@@ -20,7 +24,7 @@ def _json(name):
     return json.loads(files("ecglib.knowledge").joinpath(name).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", ["statements", "classes"])
+@pytest.mark.parametrize("name", [*knowledge.DATA_FILES, *knowledge.ENTITY_FILES])
 def test_data_files_satisfy_their_schemas(name):
     schema = _json(f"{name}.schema.json")
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -202,6 +206,9 @@ def test_prompt_sets_follow_the_order_of_the_task():
         (lambda: knowledge.prompt_set("cpsc"), "cpsc2018"),
         (lambda: knowledge.prompt_set("cpsc2018", "names"), "clinical"),
         (lambda: knowledge.finding("NST_"), "NST"),
+        (lambda: knowledge.superclass("NST_"), "entities"),
+        (lambda: knowledge.waveform_features("lvh"), "entities"),
+        (lambda: knowledge.codes("icd10"), "snomed"),
     ],
 )
 def test_unknown_names_say_what_exists(call, named):
@@ -220,11 +227,161 @@ def test_hash_moves_with_any_prompt(monkeypatch):
     assert knowledge.knowledge_hash() != before
 
 
+# Fixed before any scoring: a score of one prompt set is not to be compared with that of another under the same name.
+PROMPTS = {
+    "ptbxl-super": "21ebf9868a32",
+    "ptbxl-sub": "2e99217cf7ba",
+    "ptbxl-form": "2a6e7e27e97b",
+    "ptbxl-rhythm": "b0574f7890c5",
+    "cpsc2018": "c87ac3828123",
+    "csn": "408c5717571c",
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_prompts_that_were_scored_stay_as_they_are(task):
+    content = json.dumps([knowledge.prompt_set(task, kind) for kind in knowledge.KINDS])
+    assert hashlib.sha256(content.encode()).hexdigest()[:12] == PROMPTS[task]
+
+
+def test_vocabulary_holds_every_finding_and_more():
+    codes = [entity.code for entity in knowledge.entities()]
+    assert set(FINDINGS) < set(codes)
+    assert len(set(codes)) == len(codes) > 200
+    names = [entity.name.lower() for entity in knowledge.entities()]
+    assert len(set(names)) == len(names)
+    assert {entity.superclass for entity in knowledge.entities()} == set(knowledge.superclasses())
+    assert knowledge.superclass("IMI") == knowledge.superclass("MI") == "myocardial infarction"
+    assert all(entity.scp in ("", *SCP_CODES) for entity in knowledge.entities())
+    assert all(entity.scp == entity.code for entity in knowledge.entities() if entity.code in SCP_CODES)
+
+
+def test_every_finding_has_waveform_features_with_leads_or_timing():
+    for code in FINDINGS:
+        features = knowledge.waveform_features(code)
+        assert features, code
+        assert all(not feature.endswith(".") and len(feature.split()) <= 16 for feature in features)
+    assert "tall R wave in V5 and V6" in knowledge.waveform_features("LVH")
+    assert "ST elevation in II, III and aVF" in knowledge.waveform_features("IMI")
+    assert knowledge.waveform_features("POORQ") == []
+    assert any(re.search(r"\bV1\b", feature) for feature in knowledge.waveform_features("CRBBB"))
+
+
+def test_every_code_list_is_covered():
+    known = {entity.code for entity in knowledge.entities()}
+    assert set(SCP_CODES) <= known
+    cpsc = knowledge.codes("cpsc2018")
+    assert {entry["class"] for entry in cpsc.values()} == set(TASKS["cpsc2018"])
+    for number, entry in cpsc.items():
+        assert cpsc_to_classes([number]) == [entry["class"]]
+    csn = knowledge.codes("csn")
+    assert set(TASKS["csn"]) <= set(csn)
+    assert "SB" in csn
+    assert csn["SB"]["entity"] == "SBRAD"
+    assert csn["AF"]["entity"] == "AFLT"
+    for label_set in knowledge.CODE_SETS:
+        assert {entry["entity"] for entry in knowledge.codes(label_set).values()} <= known
+    snomed = knowledge.codes("snomed")
+    assert sum(entry["challenge"].get("2021") == "scored" for entry in snomed.values()) == 30
+    assert sum(entry["challenge"].get("2020") == "scored" for entry in snomed.values()) == 27
+    assert set(csn_acronyms()) <= set(snomed)
+
+
+@pytest.mark.parametrize("label_set", knowledge.CODE_SETS)
+def test_names_of_label_sets_are_read_as_their_entity(label_set):
+    for code, entry in knowledge.codes(label_set).items():
+        found = {mention.code: mention.status for mention in extract(entry["name"])}
+        assert found == {entry["entity"]: "present"}, (code, entry)
+
+
+def test_codes_of_real_headers_and_label_files_are_known(real_data):
+    snomed = knowledge.codes("snomed")
+    with (real_data("cinc2021_samples") / "records.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    codes = {code.strip() for row in rows for code in re.split(r"[;,|]", row["dx_snomed"]) if code.strip()}
+    assert len(codes) > 40
+    assert codes <= set(snomed)
+    for year, n in (("2020", 111), ("2021", 133)):
+        with (real_data("csn_labels") / f"challenge{year}_dx_mapping.csv").open(encoding="utf-8") as file:
+            listed = {row["snomed_code"]: row["scored"] == "1" for row in csv.DictReader(file)}
+        here = {
+            code: entry["challenge"][year] == "scored" for code, entry in snomed.items() if year in entry["challenge"]
+        }
+        assert here == listed
+        assert len(listed) == n
+    with (real_data("csn_labels") / "ConditionNames_SNOMED-CT.csv").open(encoding="utf-8") as file:
+        listed = {row["AcronymName"]: row["Snomed_CT"] for row in csv.DictReader(file)}
+    assert {acronym: entry["snomed"] for acronym, entry in knowledge.codes("csn").items()} == listed
+
+
+def test_passages_are_distinct_and_speak_of_their_finding():
+    passages = knowledge.passages()
+    assert len({passage.id for passage in passages}) == len({passage.text for passage in passages}) == len(passages)
+    of = {passage.id: passage.text for passage in passages}
+    for code in FINDINGS:
+        assert all(f"{code}/{aspect}" in of for aspect in ASPECTS)
+    assert {passage.code for passage in passages} == {entity.code for entity in knowledge.entities()}
+    assert "In V1 and V2: deep S in V1" in of["LVH/criteria"]
+    assert "II, III and aVF" in of["IMI/definition"]
+    assert all(passage.text.isascii() and passage.text.endswith(".") for passage in passages)
+
+
+def test_a_passage_s_definition_names_no_other_side_or_wall():
+    for code, wrong in {
+        "CRBBB": "left ventricle is",
+        "IMI": "V1 to V4",
+        "LAO/LAE": "right atri",
+        "LPFB": "upper left",
+    }.items():
+        definition = next(p.text for p in knowledge.passages() if p.id == f"{code}/definition")
+        assert wrong not in definition
+
+
+def test_schemas_of_the_entity_files_refuse_what_they_should():
+    for name, path, value in (
+        ("vocabulary", ("entities", "AFIB", "synonyms"), []),
+        ("vocabulary", ("entities", "AFIB", "colour"), "red"),
+        ("grammar", ("cues", "maybe"), ["perhaps"]),
+        ("codes", ("snomed", "abc"), {}),
+        ("passages", ("findings", "AFIB"), ["too short", "also"]),
+    ):
+        broken = _json(f"{name}.json")
+        node = broken
+        for key in path[:-1]:
+            node = node[key]
+        node[path[-1]] = value
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, _json(f"{name}.schema.json"))
+
+
+def test_validate_finds_what_entity_files_refer_to_in_vain(monkeypatch):
+    real = knowledge._load
+    for name, change, message in (
+        ("vocabulary", lambda c: c["entities"].pop("AFIB"), "lacks the findings AFIB"),
+        ("vocabulary", lambda c: c["entities"]["AFIB"].update(superclass="NONE"), "NONE"),
+        ("vocabulary", lambda c: c["entities"]["AT"].update(scp="XX"), "XX"),
+        ("codes", lambda c: c["csn"]["SB"].update(entity="ZZ"), "ZZ"),
+        ("grammar", lambda c: c["german"].update(QQ=["x"]), "QQ"),
+        ("vocabulary", lambda c: c["entities"]["AFIB"].update(name="again"), "AFIB"),
+    ):
+        changed = _json(f"{name}.json")
+        change(changed)
+        monkeypatch.setattr(knowledge, "_load", lambda n, name=name, changed=changed: changed if n == name else real(n))
+        with pytest.raises(ParameterError, match=message):
+            knowledge.validate()
+
+
 def test_returned_values_are_copies():
     knowledge.prompts("csn", "AF").append("x")
     knowledge.finding("AFLT")["classes"]["csn"].append("x")
+    knowledge.codes("csn")["SB"]["entity"] = "x"
+    knowledge.waveform_features("LVH").clear()
+    knowledge.entities().clear()
     knowledge.finding("AFLT")["criteria"].clear()
     assert knowledge.finding("AFLT")["criteria"]
+    assert knowledge.codes("csn")["SB"]["entity"] == "SBRAD"
+    assert knowledge.waveform_features("LVH")
+    assert knowledge.entities()
     assert "x" not in knowledge.prompts("csn", "AF")
     assert knowledge.finding("AFLT")["classes"]["csn"] == ["AF"]
 

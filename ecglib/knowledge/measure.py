@@ -16,6 +16,7 @@ import ast
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,10 +80,9 @@ class Measured:
         parts = {"micro": tuple(m.sum(1, keepdims=True) for m in (right, extra, missed))}
         parts |= {name: (right[:, [k]], extra[:, [k]], missed[:, [k]]) for k, name in enumerate(self.entities)}
         rows = {name: _row(*(_ratios(*part)[:, :, 0])) for name, part in parts.items()}
-        with np.errstate(invalid="ignore"):
-            macro = (
-                np.nanmean(_ratios(right, extra, missed)[:, :, held], axis=2) if held.any() else np.full((3, 1), np.nan)
-            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a resample may hold no entity: nan
+            macro = np.nanmean(_ratios(right, extra, missed)[:, :, held], axis=2)
         rows["macro"] = _row(*macro)
         frame = pd.DataFrame(rows).T
         counted = {
