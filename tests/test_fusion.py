@@ -10,10 +10,12 @@ from ecglib.fusion import (
     CrossAttentionFusion,
     FeatureDecoder,
     PatchDecoder,
+    QueryNetwork,
+    learned_positions,
     masked_mean,
     sinusoidal_positions,
 )
-from ecglib.masking import keep_mask
+from ecglib.masking import keep_mask, kept_segments, random_subsets, visible_lead_counts
 
 
 def test_masked_mean_counts_real_tokens_only():
@@ -193,3 +195,131 @@ def test_patch_decoder_learns_to_fill_gaps():
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.01
+
+
+def query_network(**changes):
+    torch.manual_seed(0)
+    return QueryNetwork(8, 12, **({"width": 16, "depth": 2, "heads": 2} | changes)).eval()
+
+
+def test_queries_are_answered_one_by_one():
+    """An answer depends on its own query, on all tokens of its own record and on nothing else."""
+    network, queries, tokens = query_network(), torch.randn(5, 8), torch.randn(3, 7, 12)
+    with torch.no_grad():
+        logits = network(queries, tokens)
+        assert logits.shape == (3, 5)
+        torch.testing.assert_close(network(queries[[4, 1]], tokens), logits[:, [4, 1]])
+        torch.testing.assert_close(network(queries, tokens[1:2]), logits[1:2])
+        torch.testing.assert_close(network(queries, tokens[:, torch.randperm(7)]), logits)  # a set of tokens
+        changed = tokens.clone()
+        changed[1, 3] += 1.0
+        moved = (network(queries, changed) - logits).abs().amax(dim=1) > 1e-6
+        assert moved.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(("heads", "head_width"), [(1, 0), (3, 0), (5, 0), (3, 7)])
+def test_query_network_has_the_parameters_of_its_layers(heads, head_width):
+    """K-MERL tables 6b and 6c: the heads keep their width, so five of them fit a width of sixteen."""
+    width, depth, inner = 16, 3, heads * (head_width or 4)
+    network = query_network(depth=depth, heads=heads, head_width=head_width)
+    attention = 3 * (width * inner + inner) + inner * width + width
+    layer = attention + 2 * 2 * width + 8 * width**2 + 5 * width
+    read = 8 * width + width + 2 * width + 12 * width + width
+    assert sum(p.numel() for p in network.parameters()) == read + depth * layer + 2 * width + width + 1
+
+
+def test_query_attention_is_the_formula():
+    """One head of full width against softmax(q k / sqrt(d)) v by hand, in float64."""
+    network = query_network(depth=1, heads=1, head_width=16).double()
+    attention, x, tokens = network.layers[0].attention, torch.randn(1, 3, 16).double(), torch.randn(1, 7, 16).double()
+    with torch.no_grad():
+        key, value = attention.to_key_value(tokens).chunk(2, dim=-1)
+        weights = (attention.to_query(x) @ key.transpose(1, 2) / 4).softmax(dim=-1)
+        torch.testing.assert_close(attention(x, tokens), attention.merge(weights @ value), atol=1e-12, rtol=1e-12)
+
+
+def test_query_network_learns_a_planted_relation():
+    """Tokens hold one of four signs, queries name them; a query held out of training is answered by likeness."""
+    torch.manual_seed(0)
+    signs, names = torch.randn(4, 12), torch.randn(4, 8)
+    network = QueryNetwork(8, 12, width=32, depth=2, heads=2)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+
+    def records(kinds):
+        tokens = torch.randn(len(kinds), 6, 12)
+        tokens[torch.arange(len(kinds)), torch.randint(6, (len(kinds),))] = 3 * signs[kinds]  # one token, anywhere
+        return tokens
+
+    for _ in range(150):
+        kinds = torch.randint(4, (32,))
+        labels = torch.nn.functional.one_hot(kinds, 4).float()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(network(names, records(kinds)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    kinds = torch.arange(4).repeat(25)
+    with torch.no_grad():
+        logits = network(names + 0.05 * torch.randn(4, 8), records(kinds))
+    assert (logits.argmax(dim=1) == kinds).float().mean() > 0.9
+    assert ((logits > 0) == torch.nn.functional.one_hot(kinds, 4).bool()).float().mean() > 0.9
+
+
+def test_learned_positions_keep_their_instant_or_stretch():
+    table = torch.randn(5, 3)
+    assert torch.equal(learned_positions(table, 3), table[:3])
+    torch.testing.assert_close(learned_positions(table, 9)[::2], table)
+    torch.testing.assert_close(learned_positions(table, 9)[1], table[:2].mean(dim=0))
+
+
+def test_random_subsets_are_uniform_and_independent():
+    torch.manual_seed(0)
+    drawn = random_subsets((3000,), 12, 3)
+    assert drawn.shape == (3000, 3)
+    assert (drawn.diff(dim=1) > 0).all()  # distinct and ascending
+    one_hot = torch.zeros(3000, 12).scatter(1, drawn, 1.0)
+    assert (one_hot.mean(dim=0) - 0.25).abs().max() < 0.04  # 5 standard deviations
+    together = (one_hot.T @ one_hot / 3000).fill_diagonal_(3 * 2 / (12 * 11))
+    assert (together - 3 * 2 / (12 * 11)).abs().max() < 0.02  # every pair as often
+    assert random_subsets((2, 4), 5, 5).tolist() == [[[0, 1, 2, 3, 4]] * 4] * 2
+    assert random_subsets((2,), 5, 0).shape == (2, 0)
+    with pytest.raises(ValueError, match="6 of 5"):
+        random_subsets((1,), 5, 6)
+
+
+def test_lead_counts_are_drawn_for_every_record():
+    torch.manual_seed(0)
+    counts = visible_lead_counts(6000, 9, 11)
+    assert counts.unique().tolist() == [1, 2, 3]
+    assert (counts.bincount()[1:] / 6000 - 1 / 3).abs().max() < 0.03  # 5 standard deviations
+    assert visible_lead_counts(9, 0, 0).tolist() == [12] * 9
+    for wrong in ((9, 12), (-1, 3), (5, 4)):
+        with pytest.raises(ValueError, match="masked leads go from 0 to 11"):
+            visible_lead_counts(4, *wrong)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 0.5, 0.75])
+def test_segment_masks_have_exact_counts_and_are_independent(ratio):
+    """K-MERL section 3.3: as many of every lead, each lead by a draw of its own; jointly, as many in all."""
+    torch.manual_seed(0)
+    n, leads, segments = 2000, 3, 20
+    kept = round((1 - ratio) * segments)
+    for per_lead in (True, False):
+        keep = kept_segments(n, leads, segments, ratio, per_lead)
+        assert keep.shape == (n, leads * kept)
+        assert (keep.diff(dim=1) > 0).all()
+        on = torch.zeros(n, leads * segments).scatter(1, keep, 1.0).unflatten(1, (leads, segments))
+        assert (on.mean(dim=0) - (1 - ratio)).abs().max() < 0.06  # every place as often: 5 standard deviations
+        if per_lead:
+            assert (on.sum(dim=2) == kept).all()
+            if ratio:  # another lead tells nothing
+                first, second = on[:, 0], on[:, 1]
+                correlation = ((first - 1 + ratio) * (second - 1 + ratio)).mean() / (ratio * (1 - ratio))
+                assert correlation.abs() < 0.03
+                assert (first != second).any(dim=1).float().mean() > 0.9
+        elif ratio:
+            assert (on.sum(dim=2) != kept).any()
+
+
+def test_an_impossible_segment_ratio_is_refused():
+    with pytest.raises(ValueError, match=r"\[0, 1\)"):
+        kept_segments(1, 1, 20, 1.0)

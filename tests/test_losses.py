@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from ecglib.losses import (
     captioning,
     cosine_matrix,
+    entity_bce,
     false_negative_mitigation,
     info_nce,
     masked_ecg,
     masked_language,
     matching,
+    one_way_nce,
     pairwise_sigmoid,
 )
 
@@ -239,3 +241,49 @@ def test_matching_is_the_naive_loop_and_starts_at_log_2():
     assert matching(logits, matched).item() == pytest.approx(expected / 3, rel=1e-9)
     assert matching(-logits, ~matched).item() == pytest.approx(expected / 3, rel=1e-9)  # the symmetry of both answers
     assert matching(torch.zeros(4), torch.tensor([1, 0, 1, 1])).item() == pytest.approx(math.log(2), abs=1e-6)
+
+
+@settings(deadline=None, max_examples=20)
+@given(batch=st.integers(2, 9), tau=st.floats(0.05, 2.0), keep=st.booleans(), seed=st.integers(0, 999))
+def test_one_way_nce_is_half_of_the_symmetric_loss(batch, tau, keep, seed):
+    """K-MERL equation 2 by hand in its one direction; both directions together are info_nce."""
+    x, y = pair(batch, 5, seed)
+    cosine = cosine_matrix(x, y)
+    total = 0.0
+    for i in range(batch):
+        bottom = sum(math.exp(cosine[i, k].item() / tau) for k in range(batch) if keep or k != i)
+        total -= math.log(math.exp(cosine[i, i].item() / tau) / bottom)
+    forward = one_way_nce(x, y, tau, positive_in_denominator=keep).item()
+    assert forward == pytest.approx(total / batch, rel=1e-9, abs=1e-9)
+    both = 0.5 * (forward + one_way_nce(y, x, tau, positive_in_denominator=keep).item())
+    assert info_nce(x, y, tau, positive_in_denominator=keep).item() == pytest.approx(both, rel=1e-9, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=20)
+@given(batch=st.integers(1, 6), entities=st.integers(1, 9), seed=st.integers(0, 999))
+def test_entity_bce_is_the_naive_double_loop(batch, entities, seed):
+    """K-MERL equation 3 by hand; a wrong sign of every logit costs exactly their sum over labels."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(batch, entities, generator=generator, dtype=torch.float64)
+    labels = torch.rand(batch, entities, generator=generator) < 0.3
+    total = 0.0
+    for i in range(batch):
+        for q in range(entities):
+            p = 1 / (1 + math.exp(-logits[i, q].item()))
+            total -= math.log(p if labels[i, q] else 1 - p)
+    ours = entity_bce(logits, labels).item()
+    assert ours == pytest.approx(total / (batch * entities), rel=1e-9, abs=1e-9)
+    signed = torch.where(labels, logits, -logits).mean().item()  # log(1 + e^-z) - log(1 + e^z) = -z
+    assert entity_bce(-logits, labels).item() - ours == pytest.approx(signed, rel=1e-9, abs=1e-9)
+
+
+def test_entity_bce_closed_form_and_gradient():
+    logits = torch.zeros(3, 4, dtype=torch.float64, requires_grad=True)
+    labels = torch.eye(3, 4)
+    loss = entity_bce(logits, labels)
+    assert loss.item() == pytest.approx(math.log(2), abs=1e-12)  # says 1/2 to everything
+    loss.backward()
+    torch.testing.assert_close(logits.grad, (0.5 - labels.double()) / 12)
+    assert entity_bce(logits.detach().half(), labels).dtype == torch.float32
+    with pytest.raises(ValueError, match="size"):
+        entity_bce(logits, labels[:, :2])

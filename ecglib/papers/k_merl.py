@@ -1,0 +1,292 @@
+"""K-MERL: Knowledge-enhanced Multimodal ECG Representation Learning.
+
+Adds to contrastive alignment the cardiac entities that reports name, learned by a query network, and an encoder whose
+tokens belong to single leads, so that any subset of leads is an input.
+
+    papermill notebooks/k_merl_pretrain.ipynb     # demo: about 3 minutes on two cores, simulated ECGs
+    papermill notebooks/k_merl_zero_shot.ipynb    # paper: average macro AUC 76.52 with 12 leads, 71.61 with one
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ecglib.encoders.inputs import place_leads
+from ecglib.encoders.lead_vit import N_LEADS, SIZES, LeadViT
+from ecglib.errors import ParameterError
+from ecglib.fusion import QueryNetwork, masked_mean, projector
+from ecglib.knowledge import entity_table
+from ecglib.losses import entity_bce, info_nce, one_way_nce
+from ecglib.masking import kept_segments, random_subsets, visible_lead_counts
+from ecglib.papers.card import read_record
+from ecglib.paths import cache_dir
+from ecglib.prompts import CosineScores, class_embeddings
+from ecglib.signals import lead_indices
+from ecglib.text import TextEncoder
+
+CARD, DEVIATIONS = read_record(__file__)
+
+TERMS = ("contrast", "query")  # L_contrast and L_CQ: table 2a leaves one out at a time
+
+SCHEDULES = {
+    # Appendix A: AdamW, cosine, 50 epochs, eight processes with 512 pairs each.
+    "paper": {"epochs": 50, "batch_size": 8 * 512, "lr": 2e-4, "weight_decay": 1e-5},
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """The paper's values; each field names its source."""
+
+    encoder: str = "tiny"  # ViT-tiny (section 4.1); figure 8 goes to "small", "middle", "base"
+    token_samples: int = 100  # p (section 5); figure 7 goes from 25 to 200
+    record_samples: int = 5000  # ten seconds at 500 Hz, so M = 50 segments
+    lead_tokens: bool = True  # table 2b removes one of these three at a time
+    lead_positions: bool = True
+    time_positions: bool = True
+    lead_masking: str = "dynamic"  # "dynamic", "fixed" or "none": table 2d
+    min_masked_leads: int = 9  # 9, 10 or 11 are masked (section 3.3); figure 7
+    segment_masking: str = "per_lead"  # "per_lead", "joint" or "none": table 2d
+    segment_mask_ratio: float = 0.25  # section 3.3; figure 7 goes to 0.75
+    entities: str = "knowledge"  # the knowledge base's, or the hash of a mined table (section 3.4, tables 2c and 6a)
+    query_layers: int = 4  # section 3.5; table 6b goes from 1 to 5
+    query_heads: int = 4  # table 6c goes from 1 to 5
+    query_width: int = 256
+    query_self_attention: bool = False  # True: the score of a class depends on which others are asked
+    dropout: float = 0.1  # of the query network
+    width: int = 256  # D, the shared space
+    terms: tuple[str, ...] = TERMS  # equation 3; table 2a
+    temperature: float = 0.07  # section 3.5
+    direction: str = "both"  # "both", or "ecg_to_text" as equation 2 prints it
+    positive_in_denominator: bool = True  # the indicator of equation 2 would drop it
+    score_with: str = "query"  # "query" network, or "cosine": what is left without its term
+    text_encoder: str = "medcpt"  # section 4.1; table 2e
+    trainable_text_layers: int = 0  # the tower of MERL, whose settings are inherited, is frozen whole
+
+
+class KMERL(CosineScores, nn.Module):
+    """The composition of figure 1b. Parts come from outside; ``build`` makes them from a Config."""
+
+    stem = "k_merl"
+
+    def __init__(
+        self,
+        config: Config,
+        ecg_encoder: LeadViT,
+        text_encoder: TextEncoder,
+        entities: entity_table.EntityTable | None = None,
+    ):
+        super().__init__()
+        check(config)
+        self.config, self.ecg_encoder, self.text_encoder = config, ecg_encoder, text_encoder
+        self.entities = entities  # Q of section 3.4; needed to train, not to score
+        self.loss_weights = dict.fromkeys(config.terms, 1.0)  # equation 3 is a plain sum
+        self.project_e = projector("mlp", ecg_encoder.width, config.width)  # P_e
+        self.project_t = projector("mlp", text_encoder.width, config.width)  # P_t
+        self.query_network = QueryNetwork(  # F_CQ
+            text_encoder.width,
+            ecg_encoder.width,
+            width=config.query_width,
+            depth=config.query_layers,
+            heads=config.query_heads,
+            dropout=config.dropout,
+            self_attention=config.query_self_attention,
+        )
+        self._labels: dict[str, np.ndarray] = {}  # y of every distinct report
+
+    def prepare(self, texts: Iterable[str]) -> None:
+        """Frozen states of reports and entity names, and a label vector for every distinct report, once."""
+        texts, asks = list(texts), "query" in self.config.terms
+        if asks:
+            self.labels(texts)
+        self.text_encoder.prepare([*texts, *(self.entities.entities if asks else ())])
+
+    def labels(self, reports: Sequence[str]) -> Tensor:
+        """y of section 3.4: B reports -> (B, Q), 1 where an entity is present and positive."""
+        if self.entities is None:
+            raise ParameterError(
+                f"K-MERL: entity table {self.config.entities} is not in this machine's store, so the query term cannot "
+                "be computed; hand it in: build(config, entities=EntityTable.read(path of its entities.json))"
+            )
+        if missing := [text for text in dict.fromkeys(reports) if text not in self._labels]:
+            self._labels |= dict(zip(missing, self.entities.labels(missing).astype(bool), strict=True))
+        return torch.from_numpy(np.stack([self._labels[text] for text in reports])).to(self.text_encoder.device)
+
+    def text_vectors(self, texts: Sequence[str]) -> Tensor:
+        """AvgPool(z_t): B strings -> (B, D_t); each distinct text is encoded once."""
+        return self.text_encoder.each_once(texts, lambda states, mask: (masked_mean(states, mask),))[0]
+
+    def queries(self, names: Sequence[str]) -> Tensor:
+        """q = F_T(q) of section 3.5, what the query network is asked: Q names -> (Q, D_t), unit length."""
+        return F.normalize(self.text_vectors(names), dim=-1)
+
+    def masked_tokens(self, ecg: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Section 3.3: (B, 12, T) -> rows (B',) and their z_e (B', L, C), for every number of visible leads.
+
+        Records with as many visible leads go through the encoder together, so nothing is padded, and a token that is
+        masked is not computed.
+        """
+        config, encoder, placed = self.config, self.ecg_encoder, place_leads(ecg)
+        counts = visible_lead_counts(len(ecg), *masked_range(config))
+        ratio = 0.0 if config.segment_masking == "none" else config.segment_mask_ratio
+        for visible in counts.unique().tolist():
+            rows = (counts == visible).nonzero().squeeze(1).to(ecg.device)
+            leads = random_subsets((len(rows),), N_LEADS, visible, ecg.device)  # (B', S)
+            shape = len(rows), encoder.rows(visible), encoder.segments(ecg.shape[-1])
+            keep = kept_segments(*shape, ratio, config.segment_masking != "joint", ecg.device)  # (B', L)
+            yield rows, encoder(placed[rows.unsqueeze(1), leads], leads, keep)
+
+    def losses(self, batch: dict) -> dict[str, Tensor]:
+        """The enabled terms of equations 2 and 3, each a scalar."""
+        config, reports, found = self.config, batch["report"], {}
+        labels = self.labels(reports) if "query" in config.terms else None  # (B, Q)
+        asked = self.queries(self.entities.entities) if labels is not None else None  # (Q, D_t)
+        rows, pooled, logits = [], [], []
+        for of_group, z_e in self.masked_tokens(batch["ecg"]):
+            rows.append(of_group)
+            pooled.append(z_e.mean(dim=1))
+            logits.append(None if asked is None else self.query_network(asked, z_e))
+        rows = torch.cat(rows)  # the batch in the order of its groups
+        if "contrast" in config.terms:
+            info = info_nce if config.direction == "both" else one_way_nce
+            z_e, z_t = self.project_e(torch.cat(pooled)), self.project_t(self.text_vectors(reports))[rows]
+            options = {"positive_in_denominator": config.positive_in_denominator}
+            found["contrast"] = info(z_e, z_t, config.temperature, **options)  # equation 2
+        if "query" in config.terms:
+            found["query"] = entity_bce(torch.cat(logits), labels[rows])  # equation 3
+        return found
+
+    forward = losses  # wrappers for several processes call the module itself
+
+    def ecg_tokens(self, ecg: Tensor, leads: Sequence[str] | None = None) -> Tensor:
+        """z_e of the leads that are there, in their usual order: (B, S, T) millivolts -> (B, L, C)."""
+        present = list(range(N_LEADS)) if leads is None else sorted(lead_indices(leads))
+        return self.ecg_encoder(place_leads(ecg, leads)[:, present], torch.tensor(present, device=ecg.device))
+
+    def encode_ecg(self, ecg: Tensor, leads: Sequence[str] | None = None) -> Tensor:
+        """(B, S, T) millivolts -> (B, D), unit length."""
+        return F.normalize(self.project_e(self.ecg_tokens(ecg, leads).mean(dim=1)), dim=-1)
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """List of B strings -> (B, D), unit length."""
+        return F.normalize(self.project_t(self.text_vectors(texts)), dim=-1)
+
+    def encode_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
+        """C lists of prompts -> (C, D_t) queries; of several prompts, the mean of their unit vectors is asked."""
+        if self.config.score_with == "cosine":
+            return super().encode_classes(prompts)
+        return class_embeddings(SimpleNamespace(encode_text=self.queries), prompts)
+
+    def score(
+        self, ecg: Tensor, classes: Sequence[Sequence[str]] | Tensor, leads: Sequence[str] | None = None
+    ) -> Tensor:
+        """(B, S, T) and C lists of prompts, or their (C, D_t) -> (B, C) logits; their sigmoid is the probability."""
+        if self.config.score_with == "cosine":
+            return super().score(ecg, classes, leads)
+        asked = classes if isinstance(classes, Tensor) else self.encode_classes(classes)
+        return self.query_network(asked, self.ecg_tokens(ecg, leads))
+
+
+CHOICES = {
+    "encoder": tuple(SIZES),
+    "lead_masking": ("dynamic", "fixed", "none"),
+    "segment_masking": ("per_lead", "joint", "none"),
+    "direction": ("both", "ecg_to_text"),
+    "score_with": ("query", "cosine"),
+}
+
+
+def masked_range(config: Config) -> tuple[int, int]:
+    """Fewest and most masked leads: up to eleven, or the middle of that range always, or none (table 2d)."""
+    middle = (config.min_masked_leads + N_LEADS - 1) // 2
+    return {"dynamic": (config.min_masked_leads, N_LEADS - 1), "fixed": (middle, middle), "none": (0, 0)}[
+        config.lead_masking
+    ]
+
+
+def check(config: Config) -> None:
+    """Refuse values that no row of the paper's tables has. Raises ParameterError naming the field."""
+    for field, allowed in CHOICES.items():
+        if getattr(config, field) not in allowed:
+            raise ParameterError(f"K-MERL: {field} is one of {', '.join(allowed)}, not '{getattr(config, field)}'")
+    terms, scorer = config.terms, {"query": "query", "cosine": "contrast"}[config.score_with]
+    if not terms or set(terms) - set(TERMS) or len(set(terms)) < len(terms):
+        raise ParameterError(f"K-MERL: terms are some of {', '.join(TERMS)}, each once, not '{','.join(terms)}'")
+    if scorer not in terms:
+        other = {"query": "cosine", "cosine": "query"}[config.score_with]
+        raise ParameterError(f"K-MERL: without the term {scorer}, score_with is {other}, not '{config.score_with}'")
+    for field, lowest, highest in (("token_samples", 1, config.record_samples), ("min_masked_leads", 0, 11)):
+        if not lowest <= getattr(config, field) <= highest:
+            raise ParameterError(f"K-MERL: {field} goes from {lowest} to {highest}, not {getattr(config, field)}")
+    for field in ("query_layers", "query_heads"):
+        if getattr(config, field) < 1:
+            raise ParameterError(f"K-MERL: {field} is 1 or more, not {getattr(config, field)}")
+    for field in ("segment_mask_ratio", "dropout"):
+        if not 0 <= getattr(config, field) < 1:
+            raise ParameterError(f"K-MERL: {field} lies in [0, 1), not {getattr(config, field)}")
+    if not (0 < config.temperature < math.inf):
+        raise ParameterError(f"K-MERL: temperature must be positive, not {config.temperature}")
+    if not re.fullmatch("knowledge|[0-9a-f]{12}", config.entities):
+        raise ParameterError(f"K-MERL: entities is knowledge or the hash of a table, not '{config.entities}'")
+
+
+def store_entities(table: entity_table.EntityTable) -> str:
+    """Keep a mined table on this machine, where a Config that names its hash finds it. Returns the hash."""
+    table.save(cache_dir() / "entities" / f"{table.hash}.json")
+    return table.hash
+
+
+def find_entities(entities: str) -> entity_table.EntityTable | None:
+    """The table a Config names; None when it is not on this machine, or labels otherwise than it did."""
+    if entities == "knowledge":
+        return entity_table.EntityTable.of_knowledge()
+    path = cache_dir() / "entities" / f"{entities}.json"
+    table = entity_table.EntityTable.read(path) if path.is_file() else None
+    return table if table is not None and table.hash == entities else None
+
+
+def build(
+    config: Config, text_encoder: TextEncoder | None = None, entities: entity_table.EntityTable | None = None
+) -> KMERL:
+    """The model of a Config, freshly initialised; a text tower or a mined entity table can be handed in."""
+    check(config)
+    if entities is not None:
+        config = replace(config, entities=store_entities(entities))
+    ecg_encoder = LeadViT(
+        config.encoder,
+        config.token_samples,
+        -(-config.record_samples // config.token_samples),
+        config.lead_tokens,
+        config.lead_positions,
+        config.time_positions,
+    )
+    tower = text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers)
+    return KMERL(config, ecg_encoder, tower, entities or find_entities(config.entities))
+
+
+def paper_config(**changes) -> Config:
+    """K-MERL as in section 4.1 and appendix A: ViT-tiny on tokens of 100 samples, MedCPT."""
+    return Config(**changes)
+
+
+def demo_config(**changes) -> Config:
+    """The same composition for two cores: a small encoder, ECGs at 100 Hz, MiniLM."""
+    demo = {"encoder": "demo", "token_samples": 50, "record_samples": 1000, "query_width": 64, "width": 128}
+    return Config(**(demo | {"text_encoder": "minilm"} | changes))
+
+
+def paper_model(**changes) -> KMERL:
+    """The model of ``paper_config``, untrained."""
+    return build(paper_config(**changes))
+
+
+def demo_model(**changes) -> KMERL:
+    """The model of ``demo_config``, untrained."""
+    return build(demo_config(**changes))
