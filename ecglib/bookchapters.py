@@ -1,7 +1,7 @@
 """The book's chapters: executed notebooks in results/, one page each, and the table of contents that holds them.
 
-``results/<stem>/<stem>.ipynb`` is the chapter that ``_toc.yml`` or a paper's card names. The same notebook run on a real set lies in
-``results/<stem>/<dataset>/`` and becomes a page of its own below that chapter, when it is there.
+``results/<stem>/<stem>.ipynb`` is the chapter that ``_toc.yml`` or a paper's card names. The same notebook run on a
+real set lies in ``results/<stem>/<dataset>/`` and becomes a page of its own below that chapter, when it is there.
 """
 
 import copy

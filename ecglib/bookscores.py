@@ -114,7 +114,10 @@ def _block_table(block: pd.DataFrame, stem: str, card: Card, metric: str) -> str
 
 
 def _verdicts(material: "Material", stem: str) -> list[str]:
-    compared = results.compare(results.reported(stem).query("kind == 'score'"), material.runs)
+    printed = results.reported(stem).query("kind == 'score'")
+    if printed.empty:
+        return ["### Verdicts", "No paper prints a score of this method."]
+    compared = results.compare(printed, material.runs)
     done = compared[~compared.verdict.isin(["not run"])]
     parts = [
         "### Verdicts",

@@ -203,6 +203,36 @@ def _legend(fig: Figure, table: pd.DataFrame, methods: list[str]) -> None:
     )
 
 
+def seed_dots(panels: Mapping[str, pd.DataFrame], names: Mapping[str, str], *, unit: str = "macro AUC (%)") -> Figure:
+    """One panel per table, one line per method: a small dot per seed, the mean with its interval as a diamond.
+
+    Args:
+        panels: title -> columns ``method``, ``seed``, ``value``, ``mean``, ``ci_low``, ``ci_high``.
+        names: method -> what stands beside its line, in this order from top to bottom.
+    """
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    fig = Figure(figsize=(WIDTH_IN, 0.4 + rows * (0.85 + 0.27 * len(names))), layout="constrained")
+    axes = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for ax, (title, table) in zip(axes, panels.items(), strict=False):
+        for y, method in enumerate(names):
+            own, color = table[table["method"] == method], color_of(method)
+            ax.plot(own["value"], [y] * len(own), "o", markerfacecolor="white", markeredgecolor=color, markersize=4.5)
+            if len(own):
+                row = own.iloc[0]
+                ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=color, linewidth=2, alpha=0.6, zorder=1)
+                ax.plot(row["mean"], y, "D", color=color, markersize=6, markeredgewidth=0, zorder=4)
+        ax.axvline(50, color=GREY, linewidth=1, linestyle=(0, (1, 2)))
+        ax.set(yticks=range(len(names)), yticklabels=names.values(), ylim=(len(names) - 0.4, -0.6), title=title)
+        ax.grid(axis="y", visible=False)
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    for ax in axes[max(0, len(panels) - columns) : len(panels)]:
+        ax.tick_params(labelbottom=True)
+        ax.set_xlabel(unit)
+    return fig
+
+
 def auc_bars(table: pd.DataFrame, *, title: str = "", chance: float = 50.0, color: str = COLORS["deri"]) -> Figure:
     """AUC per class as bars from the chance line, best on top, with interval and number of positive records.
 

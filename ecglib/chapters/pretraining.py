@@ -120,6 +120,7 @@ def train(
     plan: Schedule,
     *,
     stage: str = "",
+    after: Trained | None = None,
     reference: Mapping[str, float] | None = None,
 ) -> Trained:
     """Train in place, save beside what trained it, draw the curves.
@@ -127,6 +128,7 @@ def train(
     Args:
         stage: name of a stage that is not the last, for example ``stage-1``; its model is kept in a folder of that
             name. A run that is killed in a later stage finds the earlier one finished.
+        after: the stage before, whose steps count too.
         reference: per term the level a model that learned nothing has, drawn dashed.
     """
     p = run.params
@@ -138,6 +140,8 @@ def train(
     history = fit_on(processes(run), model, of.data, plan, folder)
     steps = plan.steps(len(of.data.reports))
     training = {**vars(plan), "effective_batch": plan.batch_size, "steps": steps}
+    if after is not None:
+        training["steps_before"] = after.training["steps"] + after.training.get("steps_before", 0)
     entry = data_entry(of.kind, of.store, "pretrain", distinct_texts=len(set(of.data.reports)))
     save_pretrained(
         model,
@@ -149,6 +153,7 @@ def train(
         data=entry,
         training=training,
         variant=changed,
+        unusual=dict(of.unusual),
         recipe=pretrain.recipe(model.stem, p["profile"]),
         checkpoint_choice="last step",
     )

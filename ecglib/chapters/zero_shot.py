@@ -12,6 +12,7 @@ from torch import nn
 from ecglib import chapters, datasets, figures, knowledge, pretrain, results
 from ecglib import evaluate as ev
 from ecglib.data.store import RecordStore
+from ecglib.paths import expand
 from ecglib.profiles import get_profile
 from ecglib.run import Run, data_entry
 from ecglib.signals import parse_leads
@@ -58,6 +59,14 @@ def subject(run: Run, stem: str) -> Subject:
     (kind,) = {datasets.evaluation_kind(store, p["dataset"]) for store in stores.values()}
     tasks = [task for name, store in stores.items() for task in datasets.TASKS_OF[name] if len(store.task(task)[0])]
     return Subject(model, made_by, stores, kind, tuple(tasks))
+
+
+def earlier_stage(run: Run, stem: str, stage: str) -> tuple[nn.Module, dict]:
+    """The model of a stage before the last, and its record; ``subject`` has seen to it that it was trained."""
+    p = run.params
+    usual = pretrain.checkpoint_folder(p["results_dir"], stem, p["profile"], "simulated", p["seed"])
+    folder = (expand(p["checkpoint"]) if p["checkpoint"] else usual) / stage
+    return pretrain.pretrained(stem, p["profile"], p["seed"], str(folder), p["results_dir"])
 
 
 def task_table(of: Subject, printed_in: str = "deri", exhibit: str = "table-8") -> pd.DataFrame:
@@ -188,7 +197,7 @@ def record(run: Run, of: Subject, found: Sequence[ev.ZeroShot], rows: list[dict]
         rows,
         data=used_data(of),
         model=of.model.config,
-        training=made["training"],
+        training=made["training"] | {"recipe": made.get("recipe")},
         checkpoint_choice=made.get("checkpoint_choice"),
         predictions=ev.save_predictions(path, found) if p["dataset"] != "simulated" else None,
         notes=f"{about}; {notes}" if notes else about,
