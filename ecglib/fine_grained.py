@@ -3,19 +3,25 @@
 FG-CLEP, "Two-stage Pre-training" and algorithm 1. A back end is asked once per distinct report, each distinct feature
 is embedded once and each ECG encoded once; similarities are computed only where a feature was proposed.
 
-    proposals = propose(reports, backend)          # what may be there
-    checked = verify(model, store, reports, proposals)   # how likely each is in its ECG
-    texts = extend(reports, checked, threshold)    # report + features above the threshold
+    proposals = propose(reports, "knowledge")             # what may be there
+    checked = verify(model, store, reports, proposals)    # how likely each is in its ECG
+    texts = extend(reports, checked, threshold)           # report + features above the threshold
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ecglib.data.store import RecordStore
-from ecglib.errors import ParameterError
+from ecglib.errors import CheckpointError, ParameterError
+from ecglib.llm import ask
+from ecglib.paths import atomic_write, sha256_of
+from ecglib.report_tasks import FEATURES
 
 _CHUNK = 256  # features embedded at a time
 
@@ -26,9 +32,10 @@ class Proposals:
 
     features: list[str]
     of_report: dict[str, list[int]]
+    asked: dict[str, Any] = field(default_factory=dict)  # who was asked what, and how many answers were of use
 
     @classmethod
-    def of(cls, features_of: Mapping[str, Sequence[str]]) -> "Proposals":
+    def of(cls, features_of: Mapping[str, Sequence[str]], asked: Mapping[str, Any] | None = None) -> "Proposals":
         """From report -> features. A feature that its report already states, letter case aside, is left out."""
         place: dict[str, int] = {}
         of_report = {}
@@ -37,7 +44,7 @@ class Proposals:
             tidy = dict.fromkeys(" ".join(feature.split()).strip(" .") for feature in features)
             new = [feature for feature in tidy if feature and feature.casefold() not in stated]
             of_report[report] = [place.setdefault(feature, len(place)) for feature in new]
-        return cls(list(place), of_report)
+        return cls(list(place), of_report, dict(asked or {}))
 
     def pairs(self, reports: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Record and feature of every proposal, both (M,), record by record.
@@ -50,6 +57,20 @@ class Proposals:
         counts = [len(self.of_report[report]) for report in reports]
         features = [position for report in reports for position in self.of_report[report]]
         return np.repeat(np.arange(len(reports)), counts), np.array(features, dtype=np.int64)
+
+
+def propose(reports: Sequence[str], backend: str = "knowledge") -> Proposals:
+    """Ask a back end of `ecglib.llm` for the waveform features behind each distinct report, once.
+
+    A report without a usable answer gets no feature; ``asked`` counts such answers.
+    """
+    distinct = list(dict.fromkeys(reports))
+    answers = ask(FEATURES, distinct, backend)
+    features_of = {
+        report: [pair["feature"] for pair in value["features"]] if value else []
+        for report, value in zip(distinct, answers.values, strict=True)
+    }
+    return Proposals.of(features_of, answers.summary())
 
 
 @dataclass(frozen=True)
@@ -102,3 +123,22 @@ def extend(reports: Sequence[str], checked: Checked, threshold: float) -> list[s
     for record, feature in zip(checked.record[kept].tolist(), checked.feature[kept].tolist(), strict=True):
         added[record].append(checked.features[feature])
     return [". ".join([report.rstrip(" ."), *of]) if of else report for report, of in zip(reports, added, strict=True)]
+
+
+def kept_on_disk(path: str | Path, made_from: Any, make: Callable[[], list[str]]) -> list[str]:
+    """``make()``, or what it gave before: so that a second stage that was interrupted goes on with the very same texts.
+
+    ``made_from`` says what the texts depend on (JSON values); texts of anything else in ``path`` are made again.
+    Raises CheckpointError when the file is there and damaged.
+    """
+    path, key = Path(path), sha256_of(made_from, 16)
+    if path.is_file():
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if stored["made_from"] == key:
+                return stored["texts"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path} is damaged ({error}); remove it and run again") from error
+    texts = make()
+    atomic_write(path, json.dumps({"made_from": key, "texts": texts}, ensure_ascii=False))
+    return texts

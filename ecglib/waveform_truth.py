@@ -14,6 +14,8 @@ import pandas as pd
 
 from ecglib.data.synthetic.wording import ST_HIGH_CHEST_MV, ST_HIGH_MV, ST_LOW_MV, T_LOW_MV
 from ecglib.errors import ParameterError
+from ecglib.fine_grained import Checked
+from ecglib.metrics import patient_weights
 from ecglib.signals import LEADS
 
 MARKED_ST_MV = -0.1
@@ -137,3 +139,52 @@ _IN_LEADS: Sequence[tuple[str, Callable[[pd.DataFrame, str], np.ndarray]]] = (
     (r"(?:positive QRS complex|dominant R wave|R wave larger than S wave already)", _positive),
     (r"(?:negative QRS complex|S wave larger than R wave still)", lambda r, lead: ~_positive(r, lead)),
 )
+
+
+def agreement(
+    checked: Checked, records: pd.DataFrame, threshold: float, *, repeats: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """How many features are true, in percent: of all that were proposed, of those kept, of those dropped.
+
+    Rows ``proposed``, ``kept``, ``dropped``, ``kept by lot`` and ``kept above lot``; columns ``pairs``, ``true``,
+    ``ci_low``, ``ci_high``. By lot keeps as many of every feature as the filter does, but from records drawn at random:
+    what a filter reaches that knows which features are common and nothing of the ECG. The difference is what it has
+    seen. Only features that the measurements decide are counted; intervals resample whole patients.
+    """
+    verdicts = [truth(feature, records) for feature in checked.features]
+    decided = np.array([verdict is not None for verdict in verdicts], dtype=bool)[checked.feature]
+    record, feature = checked.record[decided], checked.feature[decided]
+    is_true = np.array([verdicts[f][r] for r, f in zip(record, feature, strict=True)], dtype=float)  # (M,)
+    kept = checked.kept(threshold)[decided]
+    names, member = np.unique(feature, return_inverse=True)
+    of_feature = np.eye(len(names))[member]  # (M, F)
+    patients = records["patient"].to_numpy()
+    once = np.ones((1, len(records)), dtype=np.float32)
+    draws = np.concatenate([once, patient_weights(patients, repeats, seed)])[:, record]  # (1 + R, M), first as it is
+
+    def share(chosen: np.ndarray) -> np.ndarray:
+        return _ratio(draws @ (is_true * chosen), draws @ chosen.astype(float))
+
+    rate = _ratio((draws * is_true) @ of_feature, draws @ of_feature)  # (1 + R, F)
+    of_kept = (draws * kept) @ of_feature
+    by_lot = _ratio((np.nan_to_num(rate) * of_kept).sum(axis=1), of_kept.sum(axis=1))
+    of_rows = {"proposed": share(np.ones_like(kept)), "kept": share(kept), "dropped": share(~kept)}
+    of_rows |= {"kept by lot": by_lot, "kept above lot": of_rows["kept"] - by_lot}
+    n = {"proposed": len(kept), "dropped": int((~kept).sum())}
+    rows = []
+    for name, values in of_rows.items():
+        low, high = np.nanpercentile(values[1:], [2.5, 97.5]) if np.isfinite(values[1:]).any() else (np.nan, np.nan)
+        rows.append([n.get(name, int(kept.sum())), *(100 * np.array([values[0], low, high]))])
+    return pd.DataFrame(rows, index=list(of_rows), columns=["pairs", "true", "ci_low", "ci_high"])
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """``part / whole``, NaN where there is nothing to divide by."""
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+
+
+def decided(features: Sequence[str], records: pd.DataFrame, at_least: int = 10) -> tuple[list[str], np.ndarray]:
+    """The features that the measurements decide, with at least so many records on either side, and (N, F) bool."""
+    verdicts = {feature: truth(feature, records) for feature in dict.fromkeys(features)}
+    usable = {f: v for f, v in verdicts.items() if v is not None and at_least <= v.sum() <= len(v) - at_least}
+    return list(usable), np.stack(list(usable.values()), axis=1) if usable else np.empty((len(records), 0), dtype=bool)

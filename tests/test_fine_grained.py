@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ecglib.data.store import write_store
-from ecglib.fine_grained import Proposals, extend, verify
+from ecglib.errors import CheckpointError
+from ecglib.fine_grained import Checked, Proposals, extend, kept_on_disk, propose, verify
 from ecglib.signals import LEADS
-from ecglib.waveform_truth import named_leads, truth
+from ecglib.waveform_truth import agreement, decided, named_leads, truth
 
 FEATURES_OF = {
     "Sinus rhythm. Normal ECG.": ["PR interval constant", "normal ecg"],
@@ -124,6 +125,32 @@ def test_nothing_proposed_is_nothing_added(store):
         verify(Planted(), store, reports[:1], Proposals.of(FEATURES_OF))
 
 
+def test_the_knowledge_base_proposes_for_distinct_reports():
+    reports = ["First degree A-V block", "Sinus rhythm, no ST elevation", "First degree A-V block", "nothing of note"]
+    proposals = propose(reports)
+    assert list(proposals.of_report) == list(dict.fromkeys(reports))
+    assert proposals.asked["reports"] == 3
+    features = {report: [proposals.features[i] for i in at] for report, at in proposals.of_report.items()}
+    assert any("PR interval" in feature for feature in features[reports[0]])
+    assert not any("ST" in feature for feature in features[reports[1]])  # what is negated is not proposed
+    assert features["nothing of note"] == []
+
+
+def test_texts_are_made_once_for_what_they_are_made_from(tmp_path):
+    path, calls = tmp_path / "stage-1" / "fine_grained.json", []
+
+    def make():
+        calls.append(1)
+        return [f"text {len(calls)}"]
+
+    assert kept_on_disk(path, ["weights", 0.1], make) == ["text 1"]
+    assert kept_on_disk(path, ["weights", 0.1], make) == ["text 1"]
+    assert kept_on_disk(path, ["weights", 0.2], make) == ["text 2"]
+    path.write_text(path.read_text()[:-5])
+    with pytest.raises(CheckpointError, match="is damaged"):
+        kept_on_disk(path, ["weights", 0.2], make)
+
+
 def records(**changes):
     """Two records: the first ordinary, the second as ``changes`` say."""
     usual = {"rate_bpm": 70, "pr_ms": 160, "qrs_ms": 90, "qtc_ms": 420, "axis_deg": 40, "p_amp_mv": 0.1}
@@ -170,3 +197,59 @@ def test_truth_needs_enough_leads_and_knows_what_it_cannot_say():
 def test_leads_are_read_from_words():
     assert named_leads("V3 to V6, I and aVL") == ["V3", "V4", "V5", "V6", "I", "aVL"]
     assert named_leads("leads with Q waves") == []
+
+
+def planted(n, knows, seed=0):
+    """Half of the records have a long PR interval; the filter knows it, or knows only that QTc is never long."""
+    rng = np.random.default_rng(seed)
+    long = rng.random(n) < 0.5
+    table = pd.concat([records(pr_ms=230 if here else 160).iloc[1:] for here in long], ignore_index=True)
+    table["patient"] = [f"p{i}" for i in range(n)]
+    features = ["PR interval above 200 ms", "QTc above 460 ms", "delta wave at the onset of QRS"]
+    record = np.repeat(np.arange(n), 3)
+    feature = np.tile([0, 1, 2], n)
+    sees = long if knows else rng.permutation(long)
+    probability = np.where(feature == 0, np.where(sees[record], 0.9, 0.1), np.where(feature == 1, 0.05, 0.5))
+    return Checked(features, record, feature, probability.astype(np.float32)), table, long
+
+
+def test_agreement_of_a_filter_that_knows_and_of_one_that_does_not():
+    checked, table, long = planted(120, knows=True)
+    found = agreement(checked, table, 0.5, repeats=200)
+    assert found.loc["proposed", "pairs"] == 240  # the delta wave is not measured
+    assert found.loc["proposed", "true"] == pytest.approx(100 * long.sum() / 240)
+    assert found.loc["kept", ["true", "ci_low", "ci_high"]].tolist() == [100, 100, 100]
+    assert found.loc["dropped", "true"] == 0
+    assert found.loc["kept by lot", "true"] == pytest.approx(100 * long.mean())
+    assert found.loc["kept above lot", "ci_low"] > 30
+    blind, table, long = planted(120, knows=False)
+    found = agreement(blind, table, 0.5, repeats=200)
+    assert found.loc["kept", "true"] > found.loc["proposed", "true"]  # by knowing that QTc is never long
+    assert found.loc["kept above lot", "ci_low"] < 0 < found.loc["kept above lot", "ci_high"]
+    nothing = agreement(checked, table, 1.0, repeats=20)
+    assert nothing.loc["kept", "pairs"] == 0
+    assert np.isnan(nothing.loc["kept", "true"])
+
+
+def test_agreement_is_the_naive_count():
+    rng = np.random.default_rng(1)
+    checked, table, long = planted(40, knows=True)
+    checked = Checked(checked.features, checked.record, checked.feature, rng.random(120).astype(np.float32))
+    found = agreement(checked, table, 0.4, repeats=5)
+    kept, by_lot = [], []
+    for record, feature, probability in zip(checked.record, checked.feature, checked.probability, strict=True):
+        if feature < 2 and probability > 0.4:
+            kept.append(long[record] if feature == 0 else False)
+            by_lot.append(long.mean() if feature == 0 else 0.0)
+    assert found.loc["kept", "pairs"] == len(kept)
+    assert found.loc["kept", "true"] == pytest.approx(100 * np.mean(kept))
+    assert found.loc["kept by lot", "true"] == pytest.approx(100 * np.mean(by_lot))
+
+
+def test_features_that_can_be_scored():
+    _, table, long = planted(60, knows=True)
+    names, labels = decided(
+        ["PR interval above 200 ms", "QTc above 460 ms", "delta wave", "PR interval above 200 ms"], table
+    )
+    assert names == ["PR interval above 200 ms"]
+    assert labels[:, 0].tolist() == long.tolist()

@@ -18,10 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ecglib.data.store import RecordStore
 from ecglib.encoders.inputs import place_leads
 from ecglib.encoders.resnet1d import ResNet1d
 from ecglib.encoders.vit1d import ViT1d
 from ecglib.errors import ParameterError
+from ecglib.fine_grained import extend, propose, verify
 from ecglib.fusion import projector
 from ecglib.losses import cosine_matrix, false_negative_mitigation, gather_batch, info_nce, pairwise_sigmoid
 from ecglib.papers.card import read_record
@@ -42,10 +44,10 @@ class Config:
     sign: str = "intended"  # of the similarity in equation 5; "printed" pushes pairs apart
     scale_form: str = "exp"  # the factor is e^t with t = log 10, as in SigLIP; "plain": t itself
     initial_bias: float = -10.0  # b, "Pre-training Implementation"
-    fnm_weight: float = 0.1  # lambda of equation 7; open; 0 leaves L_fnm out
+    fnm_weight: float = 0.01  # lambda of equation 7; open; 0 leaves L_fnm out
     semantic_gradient: bool = False  # whether S of equation 3 passes a gradient; open
     probability: str = "learned"  # equation 8 with t and b of equation 5; "printed": sigma(sim) alone
-    threshold: float = 0.1  # above it a feature enters the report (algorithm 1, line 8); open
+    threshold: float = 0.01  # above it a feature enters the report (algorithm 1, line 8); open
     lead_ensemble: bool = False  # the rows ENS of table 2; tables 4 to 7 average the rows without
     ecg_encoder: str = "resnet50"  # table 7
     stage_widths: tuple[int, ...] = (64, 128, 256, 512)  # He et al. 2016
@@ -133,6 +135,11 @@ class FGCLEP(nn.Module):
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """List of B strings -> (B, D), unit length."""
         return F.normalize(self.embed_text(texts), dim=-1)
+
+    def fine_grained(self, store: RecordStore, reports: Sequence[str], backend: str = "knowledge") -> list[str]:
+        """Algorithm 1, part 2: every report with those proposed waveform features that this model finds in its ECG."""
+        checked = verify(self, store, reports, propose(reports, backend))
+        return extend(reports, checked, self.config.threshold)
 
     def encode_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
         """C lists of prompts -> (C, V, D): the class itself and, with the ensemble, in each of 12 leads."""
