@@ -158,7 +158,7 @@ def train(
         checkpoint_choice="last step",
     )
     ending = f"_{stage.replace('-', '_')}" if stage else ""
-    fig = figures.training_curves(history, reference=dict(reference or {}))
+    fig = figures.training_curves(history, reference=dict(reference or {}), color=figures.color_of(model.stem))
     run.save_figure(fig, f"training_curves{ending}")
     run.save_table(pd.DataFrame(history), f"history{ending}")
     display(figures.show(fig))
