@@ -118,10 +118,8 @@ class ReportNegatives:
 
         A text that has no other beside it, a corpus of one, is given back as it is.
         """
-        if not self.texts:
-            corpus = ReportNegatives(self.embed, self.how, self.pool)
-            corpus.prepare(texts)
-            return corpus.draw(texts)
+        if not self.texts and texts:
+            return self._among(texts).draw(texts)
         if self.how == "random":
             pools = [self._of_record] * len(texts)
         elif len(self.texts) == 1:
@@ -140,10 +138,18 @@ class ReportNegatives:
         """
         replaced, kept = list(texts), torch.ones(len(texts), dtype=torch.bool)
         rows = torch.randperm(len(replaced))[: int(part * len(replaced))].tolist()
-        for row, negative in zip(rows, self.draw([replaced[row] for row in rows]), strict=True):
-            kept[row] = self.how != "random" and negative == replaced[row]  # alone in its corpus
-            replaced[row] = negative
+        if rows:
+            source = self if self.texts else self._among(texts)
+            for row, negative in zip(rows, source.draw([replaced[row] for row in rows]), strict=True):
+                kept[row] = self.how != "random" and negative == replaced[row]  # alone in its corpus
+                replaced[row] = negative
         return replaced, kept
+
+    def _among(self, texts: Sequence[str]) -> "ReportNegatives":
+        """The same with the texts of one call as corpus."""
+        corpus = ReportNegatives(self.embed, self.how, self.pool)
+        corpus.prepare(texts)
+        return corpus
 
 
 @torch.no_grad()

@@ -167,3 +167,28 @@ def test_impossible_negatives_are_refused():
         ReportNegatives(embed, "far")
     with pytest.raises(ValueError, match="at least one report, not 0"):
         ReportNegatives(embed, pool=0)
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+def test_a_random_half_is_replaced_and_known_to_be(prepared):
+    negatives, texts = ReportNegatives(embed), list(ANGLES)
+    if prepared:
+        negatives.prepare(texts)
+    rows = np.zeros(len(texts))
+    for seed in range(40):
+        torch.manual_seed(seed)
+        replaced, kept = negatives.replace(texts, 0.5)
+        assert [a == b for a, b in zip(texts, replaced, strict=True)] == kept.tolist()
+        assert kept.sum() == len(texts) // 2
+        rows += ~kept.numpy()
+    assert 5 < rows.min() < rows.max() < 35  # every row in turn
+
+
+def test_nothing_to_replace():
+    assert ReportNegatives(embed).draw([]) == []
+    replaced, kept = ReportNegatives(embed).replace(["report 5", "report 5"], 0.5)
+    assert replaced == ["report 5", "report 5"]
+    assert kept.all()  # there is no other report, so both pairs still match
+    replaced, kept = ReportNegatives(embed, "random").replace(["report 5", "report 5"], 0.5)
+    assert replaced == ["report 5", "report 5"]
+    assert kept.sum() == 1  # the false negative of random sampling
