@@ -160,8 +160,8 @@ pd.DataFrame(drawn)
 #
 # Heads that know nothing have values that theory gives. A masked word costs the logarithm of the vocabulary. Leads are
 # scaled to deviation one, so a rebuilt patch of zeros errs by one, and a random guess by more. Matched or not costs
-# $\log 2$. Each of the $B$ pairs of a row of equation 4 costs $\log 2$ as well, so that the sum starts near $B\log 2$ and soon
-# falls to what it costs to call every pair unmatched; from there on it has to read.
+# $\log 2$. Each of the $B$ pairs of a row of equation 4 costs $\log 2$ as well, so that the sum starts near $B\log 2$ and
+# soon falls to what it costs to call every pair unmatched; from there on it has to read.
 
 # %%
 schedule = pretraining.schedule(run, "c_melt", len(pairs.store))

@@ -77,8 +77,8 @@ zero_shot.first_record(subject)
 #
 # The paper asks GPT-4o to "describe each term clinically"; the released file holds 89 texts and misses 28 of the
 # class-and-task pairs scored here, so table 3 cannot be run again from it. In its place stand *clinical prompts* of
-# this project: how a cart would print the finding, and the waveform behind it. Plain *class names* are the setting of the
-# paper's ablations. Both were fixed before any scoring.
+# this project: how a cart would print the finding, and the waveform behind it. Plain *class names* are the setting of
+# the paper's ablations. Both were fixed before any scoring.
 
 # %%
 prompts = zero_shot.prompt_sets(subject)
