@@ -142,7 +142,11 @@ chapters.source(c_melt.CMELT.losses, c_melt.CMELT.siglep, losses.pairwise_sigmoi
 # Every distinct report is embedded once by a frozen encoder, and FAISS finds for each its 64 neighbours at the largest
 # cosine distance: the *farthest*, although the paper's name for it says nearest. One of them, at random, replaces the
 # report of half the records of a batch. Below, for the commonest report, what each choice of `negatives` would draw
-# (compare figure 2).
+# (compare figure 2), and how varied one draw for every record is.
+#
+# The last column is worth a thought. The far end of a text space is a small place: odd and very short reports lie far
+# from everything, so a few of them serve as negatives for nearly all. A matching head can then know a negative by its
+# text, without a look at the ECG. The accuracy above 96 % that the paper reports with N3S may owe something to that.
 
 # %%
 model.prepare(pairs.data.reports)
@@ -151,17 +155,19 @@ drawn = {}
 for how in ("farthest", "nearest", "random"):
     sampler = c_melt.ReportNegatives(model.negatives.embed, how)
     sampler.prepare(pairs.data.reports)
-    drawn[how] = sampler.draw([commonest] * 3)
+    all_drawn = pd.Series(sampler.draw(pairs.data.reports))
+    drawn[how] = {f"negative {i + 1}": text for i, text in enumerate(sampler.draw([commonest] * 3))}
+    drawn[how]["share of the 64 commonest"] = f"{all_drawn.value_counts()[:64].sum() / len(all_drawn):.0%}"
 print("the report:", commonest)
-pd.DataFrame(drawn)
+pd.DataFrame(drawn).T
 
 # %% [markdown]
 # ## Known truth before training
 #
 # Heads that know nothing have values that theory gives. A masked word costs the logarithm of the vocabulary. Leads are
 # scaled to deviation one, so a rebuilt patch of zeros errs by one, and a random guess by more. Matched or not costs
-# $\log 2$. Each of the $B$ pairs of a row of equation 4 costs $\log 2$ as well, so that the sum starts near $B\log 2$ and
-# soon falls to what it costs to call every pair unmatched; from there on it has to read.
+# $\log 2$. Each of the $B$ pairs of a row of equation 4 costs $\log 2$ as well, so that the sum starts near
+# $B\log 2$ and soon falls to what it costs to call every pair unmatched; from there on it has to read.
 
 # %%
 schedule = pretraining.schedule(run, "c_melt", len(pairs.store))
