@@ -81,7 +81,8 @@ print(f"{len(store):,} pairs ({kind}), {len(set(reports)):,} distinct reports; t
 
 # %%
 proposals = fine_grained.propose(reports, backend)
-asked = {key: proposals.asked[key] for key in ("model", "distinct", "answered", "refused", "malformed", "dropped")}
+asked = {"back end": proposals.asked["model"]["model"]}
+asked |= {key: proposals.asked[key] for key in ("distinct", "answered", "refused", "malformed", "dropped")}
 per_report = [len(features) for features in proposals.of_report.values()]
 print(report_tasks.FEATURES.instructions)
 pd.Series(asked | {"distinct features": len(proposals.features), "features per report": np.mean(per_report).round(1)})

@@ -44,8 +44,8 @@ class Config:
     sign: str = "intended"  # of the similarity in equation 5; "printed" pushes pairs apart
     scale_form: str = "exp"  # the factor is e^t with t = log 10, as in SigLIP; "plain": t itself
     initial_bias: float = -10.0  # b, "Pre-training Implementation"
-    fnm_weight: float = 0.01  # lambda of equation 7; open; 0 leaves L_fnm out
-    semantic_gradient: bool = False  # whether S of equation 3 passes a gradient; open
+    fnm_weight: float = 0.03  # lambda of equation 7; open; 0 leaves L_fnm out
+    semantic_gradient: bool = True  # whether S of equation 3 passes a gradient; open
     probability: str = "learned"  # equation 8 with t and b of equation 5; "printed": sigma(sim) alone
     threshold: float = 0.01  # above it a feature enters the report (algorithm 1, line 8); open
     lead_ensemble: bool = False  # the rows ENS of table 2; tables 4 to 7 average the rows without

@@ -3,13 +3,19 @@
 import dataclasses
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 
+from ecglib.checkpoint import read_config, save_pretrained
+from ecglib.data.store import write_store
+from ecglib.fine_grained import kept_on_disk
 from ecglib.losses import cosine_matrix, false_negative_mitigation, info_nce, pairwise_sigmoid
 from ecglib.papers import fg_clep
 from ecglib.signals import LEADS
+from ecglib.train import Schedule, TrainingData, fit
 
 REPORTS = ["sinus rhythm", "atrial fibrillation", "left bundle branch block", "inferior infarct", "normal", "pacing"]
 
@@ -258,3 +264,47 @@ def test_impossible_values_are_refused(changes, message):
 def test_config_is_plain_values():
     for field in dataclasses.fields(fg_clep.Config):
         assert isinstance(getattr(fg_clep.Config(), field.name), str | int | float | bool | tuple)
+
+
+class Killed(Exception):
+    """Stands for a process that is gone."""
+
+
+def two_stages(data, folder, killed_in=0):
+    """The pre-training chapter in small: stage 1, fine-grained reports, stage 2; killed after an epoch of a stage."""
+    schedule = Schedule(epochs=2, batch_size=6, lr=1e-3, checkpoint_every_s=0.0)
+
+    def report(stage):
+        def line(text):
+            if killed_in == stage and text.startswith("epoch   2"):
+                raise Killed
+
+        return line
+
+    model = small(threshold=0.0)
+    model.prepare(data.reports)
+    fit(model, data, schedule, folder / "stage-1", report(1))
+    save_pretrained(model, folder / "stage-1", keep_training_state=True)
+    weights = read_config(folder / "stage-1")["weights_sha256"]
+    texts = kept_on_disk(
+        folder / "stage-1" / "fine_grained.json", [weights], lambda: model.fine_grained(data.store, data.reports)
+    )
+    model.prepare(texts)
+    fit(model, TrainingData(data.store, texts), schedule, folder, report(2))
+    return model, texts
+
+
+@pytest.mark.parametrize("killed_in", [1, 2])
+def test_a_run_killed_in_either_stage_ends_with_the_same_bits(tmp_path, monkeypatch, killed_in):
+    monkeypatch.setenv("ECGLIB_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    records = pd.DataFrame({"id": [f"r{i}" for i in range(12)], "report": [REPORTS[i % 6] for i in range(12)]})
+    store = write_store(tmp_path / "store", 100, rng.normal(size=(12, 12, 200)).astype(np.float32), records)
+    data = TrainingData.of(store)
+    whole, texts = two_stages(data, tmp_path / "whole")
+    assert any(text.startswith("left bundle branch block. ") for text in texts)  # threshold 0 keeps every proposal
+    with pytest.raises(Killed):
+        two_stages(data, tmp_path / "killed", killed_in)
+    again, same = two_stages(data, tmp_path / "killed")
+    assert same == texts
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in whole.state_dict().items())
