@@ -66,7 +66,7 @@ VERIFY = Task(
         "the report negates or doubts it, does not contain it, or it is nothing cardiac. Repeat each entity exactly."
     ),
     schema=object_of(
-        verdicts=list_of(object_of(entity=string_of(200), verdict={"type": "string", "enum": ["YES", "NO"]}), 80)
+        verdicts=list_of(object_of(entity=string_of(200), verdict={"type": "string", "enum": ["YES", "NO"]}), 2_000)
     ),
     check=_check_verdicts,
     from_knowledge=_known_verdicts,

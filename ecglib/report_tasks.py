@@ -16,16 +16,15 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import takewhile
 
-from ecglib.data.labels import FINDINGS
 from ecglib.entity_tasks import MERGE, SUPERCLASSES, VERIFY
+from ecglib.knowledge import corpus
 from ecglib.knowledge.extract import extract
-from ecglib.knowledge.files import load
 from ecglib.knowledge.lexicon import tokens
 from ecglib.knowledge.vocabulary import waveform_features
 from ecglib.llm_task import Task, list_of, object_of, string_of
 from ecglib.report_checks import is_cardiac, numbers, odd_names, places, shared_words, words_of
 
-__all__ = ["DESCRIPTION", "ENTITIES", "FEATURES", "MERGE", "SUPERCLASSES", "VERIFY", "passages_of", "question"]
+__all__ = ["DESCRIPTION", "ENTITIES", "FEATURES", "MERGE", "SUPERCLASSES", "VERIFY", "question"]
 
 STATUSES = ("present", "negated", "uncertain")
 MIN_SUPPORT = 0.5  # share of a sentence's words that stand in the passages it cites, or in the question
@@ -191,20 +190,21 @@ def _known_description(item: tuple[str, tuple[str, ...]]) -> dict:
     asked = {mention.code for mention in extract(item[0])}
     sentences = []
     for number, passage in enumerate(item[1], start=1):
-        if asked & {mention.code for mention in extract(passage)}:
+        if asked & _subjects(passage):
             parts = [part.strip() for part in passage.replace("\n", " ").split(". ") if part.strip(" .")]
             sentences += [{"text": part[:600], "passages": [number]} for part in parts]
     return {"sentences": sentences}
 
 
-def passages_of(text: str) -> tuple[str, ...]:
-    """The knowledge base's criteria of every finding that ``text`` does not negate, a passage for each lead group."""
-    findings, out = load("statements")["findings"], []
-    for code in dict.fromkeys(m.code for m in extract(text) if m.status != "negated" and m.code in FINDINGS):
-        for group, criterion in findings[code]["criteria"].items():
-            where = {"rhythm": "", "all": ""}.get(group, f" ({group.replace('_', ' ')} leads)")
-            out.append(f"{findings[code]['name']}{where}: {criterion}")
-    return tuple(out)
+@cache
+def _corpus() -> dict[str, str]:
+    return {passage.text: passage.code for passage in corpus.passages()}
+
+
+def _subjects(passage: str) -> set[str]:
+    """Codes of what a passage is about: the knowledge base's own tell, in others all that they name."""
+    code = _corpus().get(passage)
+    return {code} if code else {mention.code for mention in extract(passage)}
 
 
 DESCRIPTION = Task(
