@@ -29,6 +29,7 @@ from ecglib.errors import DataError, ParameterError
 from ecglib.knowledge.extract import extract
 from ecglib.knowledge.files import load
 from ecglib.knowledge.vocabulary import table
+from ecglib.metrics import EVALUATOR_VERSION
 
 STATEMENTS = "esi_statement_descriptions.json"
 REPLICATES = 1000
@@ -195,3 +196,36 @@ def ptbxl_reports(frame: pd.DataFrame, what: str) -> Measured:
         found = {filed.get(m.code, "") for m in extract(report) if m.status != "negated"} - {""}
         documents.append((str(ecg_id), found, codes))
     return Measured.of(what, documents)
+
+
+def real_references(statements_root: str = "", ptbxl_files: str = "") -> list[tuple[str, Measured]]:
+    """(data set, comparison) for the references that are there: both samples of statements, PTB-XL by language.
+
+    statements_root: folder with MIMIC-IV-ECG statements, or ""; ptbxl_files: PTB-XL metadata files, joined by commas,
+    of which the half of the patients counts that extraction was not written with in view, or "".
+    """
+    out = []
+    if statements_root:
+        out += [("mimic-iv-ecg", mimic_statements(statements_root, sample)) for sample in ("first", "second")]
+    for path in filter(None, (part.strip() for part in ptbxl_files.split(","))):
+        frame = read_ptbxl(path)
+        frame = frame[held_out(frame["patient_id"])]
+        spoken = frame["report"].map(language)
+        for name in ("german", "english"):
+            if (spoken == name).any():
+                what = f"PTB-XL reports, {name}, {Path(path).stem}"
+                out.append(("ptb-xl", ptbxl_reports(frame[spoken == name], what)))
+    return out
+
+
+def metrics(dataset: str, measured: Measured, scores: pd.DataFrame) -> list[dict]:
+    """Micro and macro precision, recall and F1 as entries of a run record."""
+    entries = []
+    for average in ("micro", "macro"):
+        row = scores.set_index("entity").loc[average]
+        for name in ("precision", "recall", "f1"):
+            entry = {"method": "knowledge", "dataset": dataset, "data_kind": "subset", "setting": measured.what}
+            entry |= {"metric": f"{average}_{name}", "value": row[name], "n": len(measured.ids)}
+            entry |= {"ci_low": row[f"{name}_low"], "ci_high": row[f"{name}_high"]}
+            entries.append(entry | {"evaluator_version": EVALUATOR_VERSION})
+    return entries

@@ -23,7 +23,7 @@ from ecglib.knowledge.lexicon import tokens
 from ecglib.knowledge.vocabulary import Entity, superclasses, table
 from ecglib.llm import AnswerError, Task, ask, backend
 
-__all__ = ["PAPER_COUNTS", "EntityTable", "merge_by_similarity", "mine"]
+__all__ = ["PAPER_COUNTS", "UNCERTAIN", "EntityTable", "merge_by_similarity", "mine"]
 
 PAPER_COUNTS = {"extracted": 341, "merged": 252, "superclasses": 25, "entities": 277}  # section 3.4
 Embed = Callable[[list[str]], np.ndarray]
