@@ -200,7 +200,7 @@ class QueryNetwork(nn.Module):
         self.layers = nn.ModuleList([QueryLayer(*layer) for _ in range(depth)])
         self.norm = nn.LayerNorm(width)
         self.classify = nn.Linear(width, 1)
-        nn.init.normal_(self.classify.weight, std=0.02)  # an untrained network says 1/2 to everything
+        nn.init.normal_(self.classify.weight, std=0.002)  # an untrained network says 1/2 to everything
         nn.init.zeros_(self.classify.bias)
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:

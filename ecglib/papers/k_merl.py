@@ -127,40 +127,40 @@ class KMERL(CosineScores, nn.Module):
         """q = F_T(q) of section 3.5, what the query network is asked: Q names -> (Q, D_t), unit length."""
         return F.normalize(self.text_vectors(names), dim=-1)
 
-    def masked_tokens(self, ecg: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Section 3.3: (B, 12, T) -> rows (B',) and their z_e (B', L, C), for every number of visible leads.
+    def masks(self, batch: int, segments: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """What stays visible of B records of M segments, section 3.3, for every number S of visible leads.
 
-        Records with as many visible leads go through the encoder together, so nothing is padded, and a token that is
-        masked is not computed.
+        Rows (B',) of the records with that many, their leads (B', S), the places of their tokens (B', L). Such a group
+        goes through the encoder together: nothing is padded, and a token that is masked is not computed.
         """
-        config, encoder, placed = self.config, self.ecg_encoder, place_leads(ecg)
-        counts = visible_lead_counts(len(ecg), *masked_range(config))
+        config, device = self.config, self.text_encoder.device
+        counts = visible_lead_counts(batch, *masked_range(config))
         ratio = 0.0 if config.segment_masking == "none" else config.segment_mask_ratio
         for visible in counts.unique().tolist():
-            rows = (counts == visible).nonzero().squeeze(1).to(ecg.device)
-            leads = random_subsets((len(rows),), N_LEADS, visible, ecg.device)  # (B', S)
-            shape = len(rows), encoder.rows(visible), encoder.segments(ecg.shape[-1])
-            keep = kept_segments(*shape, ratio, config.segment_masking != "joint", ecg.device)  # (B', L)
-            yield rows, encoder(placed[rows.unsqueeze(1), leads], leads, keep)
+            rows = (counts == visible).nonzero().squeeze(1).to(device)
+            leads = random_subsets((len(rows),), N_LEADS, visible, device)
+            shape = len(rows), self.ecg_encoder.rows(visible), segments
+            yield rows, leads, kept_segments(*shape, ratio, config.segment_masking != "joint", device)
 
     def losses(self, batch: dict) -> dict[str, Tensor]:
         """The enabled terms of equations 2 and 3, each a scalar."""
         config, reports, found = self.config, batch["report"], {}
         labels = self.labels(reports) if "query" in config.terms else None  # (B, Q)
         asked = self.queries(self.entities.entities) if labels is not None else None  # (Q, D_t)
-        rows, pooled, logits = [], [], []
-        for of_group, z_e in self.masked_tokens(batch["ecg"]):
-            rows.append(of_group)
+        ecg, order, pooled, logits = place_leads(batch["ecg"]), [], [], []
+        for rows, leads, keep in self.masks(len(ecg), self.ecg_encoder.segments(ecg.shape[-1])):
+            z_e = self.ecg_encoder(ecg[rows.unsqueeze(1), leads], leads, keep)  # (B', L, C)
+            order.append(rows)
             pooled.append(z_e.mean(dim=1))
             logits.append(None if asked is None else self.query_network(asked, z_e))
-        rows = torch.cat(rows)  # the batch in the order of its groups
+        order = torch.cat(order)  # the batch, group after group
         if "contrast" in config.terms:
             info = info_nce if config.direction == "both" else one_way_nce
-            z_e, z_t = self.project_e(torch.cat(pooled)), self.project_t(self.text_vectors(reports))[rows]
+            z_e, z_t = self.project_e(torch.cat(pooled)), self.project_t(self.text_vectors(reports))[order]
             options = {"positive_in_denominator": config.positive_in_denominator}
             found["contrast"] = info(z_e, z_t, config.temperature, **options)  # equation 2
         if "query" in config.terms:
-            found["query"] = entity_bce(torch.cat(logits), labels[rows])  # equation 3
+            found["query"] = entity_bce(torch.cat(logits), labels[order])  # equation 3
         return found
 
     forward = losses  # wrappers for several processes call the module itself

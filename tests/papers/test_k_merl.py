@@ -18,10 +18,10 @@ from ecglib.signals import LEADS
 REPORTS = ["Sinus rhythm", "Atrial fibrillation", "Left bundle branch block", "Inferior infarct", "Normal ECG", "PVCs"]
 
 
-def small(entities=None, **changes):
+def small(table=None, **changes):
     torch.manual_seed(0)
     less = {"query_width": 32, "width": 32, "query_layers": 2, "dropout": 0.0}
-    return k_merl.build(k_merl.demo_config(**(less | changes)), entities=entities)
+    return k_merl.build(k_merl.demo_config(**(less | changes)), entities=table)
 
 
 def batch(n=6, seed=0):
@@ -122,22 +122,36 @@ def test_impossible_subsets_are_refused(model, leads, message):
 
 def groups(model, n=300, seed=0):
     torch.manual_seed(seed)
-    seen = []
-    hook = model.ecg_encoder.register_forward_pre_hook(lambda _, given: seen.append(given))
-    rows = torch.cat([rows for rows, _ in model.masked_tokens(torch.randn(n, 12, 1000))])
-    hook.remove()
-    assert sorted(rows.tolist()) == list(range(n))  # every record once
+    seen = list(model.masks(n, model.ecg_encoder.segments(1000)))
+    assert sorted(torch.cat([rows for rows, _, _ in seen]).tolist()) == list(range(n))  # every record once
     return seen
+
+
+def test_only_what_is_visible_enters_the_encoder(model):
+    """One masked batch: every group with its own leads, in their places, and no token more than kept."""
+    given = []
+    hook = model.ecg_encoder.register_forward_hook(lambda _, inputs, tokens: given.append((*inputs, tokens)))
+    torch.manual_seed(3)
+    b = batch()
+    with torch.no_grad():
+        model.losses(b)
+    hook.remove()
+    torch.manual_seed(3)
+    placed = place_leads(b["ecg"])
+    for (rows, leads, keep), (ecg, same, kept, tokens) in zip(model.masks(6, 20), given, strict=True):
+        assert torch.equal(leads, same)
+        assert torch.equal(keep, kept)
+        assert all(torch.equal(ecg[i], placed[row, leads[i]]) for i, row in enumerate(rows))
+        assert tokens.shape == (len(rows), 15 * leads.shape[1], 160)
 
 
 def test_training_sees_one_to_three_leads_and_three_quarters_of_each(model):
     """Section 3.3: 9, 10 or 11 leads masked, each number as often, and of every visible lead 5 of 20 segments."""
-    with torch.no_grad():
-        seen = groups(model, 1200)
+    seen = groups(model, 1200)
     assert [leads.shape[1] for _, leads, _ in seen] == [1, 2, 3]
-    for ecg, leads, keep in seen:
-        assert len(ecg) == pytest.approx(400, abs=60)  # binomial, 3.7 standard deviations
-        assert keep.shape == (len(ecg), leads.shape[1] * 15)
+    for rows, leads, keep in seen:
+        assert len(rows) == pytest.approx(400, abs=60)  # binomial, 3.7 standard deviations
+        assert keep.shape == (len(rows), leads.shape[1] * 15)
         per_lead = torch.nn.functional.one_hot(keep // 20, leads.shape[1]).sum(dim=1)
         assert (per_lead == 15).all()
     counted = torch.cat([leads.flatten() for _, leads, _ in seen]).bincount(minlength=12)
@@ -154,8 +168,7 @@ def test_training_sees_one_to_three_leads_and_three_quarters_of_each(model):
     ],
 )
 def test_lead_masking_of_table_2d_and_figure_7(changes, leads):
-    with torch.no_grad():
-        assert [given.shape[1] for _, given, _ in groups(small(**changes), 200)] == leads
+    assert [given.shape[1] for _, given, _ in groups(small(**changes), 200)] == leads
 
 
 @pytest.mark.parametrize(
@@ -169,12 +182,10 @@ def test_lead_masking_of_table_2d_and_figure_7(changes, leads):
     ],
 )
 def test_segment_masking_of_table_2d_and_figure_7(changes, kept):
-    model = small(**changes)
-    with torch.no_grad():
-        for _, leads, keep in groups(model, 60):
-            assert keep.shape[1] == (15 if kept is None else kept * leads.shape[1])
-            if changes.get("segment_masking") == "joint" and leads.shape[1] > 1:
-                assert (torch.nn.functional.one_hot(keep // 20).sum(dim=1) != 15).any()
+    for _, leads, keep in groups(small(**changes), 60):
+        assert keep.shape[1] == (15 if kept is None else kept * leads.shape[1])
+        if changes.get("segment_masking") == "joint" and leads.shape[1] > 1:
+            assert (torch.nn.functional.one_hot(keep // 20).sum(dim=1) != 15).any()
 
 
 # Losses
