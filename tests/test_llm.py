@@ -218,9 +218,12 @@ def test_failures_of_single_reports_do_not_stop_but_many_in_a_row_do(server):
     assert answers.summary()["failed"] == 20
     assert answers.summary()["answered"] == 40
     before = len(server.log())
+    many = [f"rhythm {i}" for i in range(1_000)]
     with pytest.raises(AnswerError, match=r"no answer 10 times in a row.*503"):
-        ask(ENTITIES, [f"rhythm {i}" for i in range(1_000)], model_of(server, "down", retries=0, concurrency=2))
+        ask(ENTITIES, many, model_of(server, "down", retries=0, concurrency=2))
     assert len(server.log()) - before <= 12
+    answers = ask(ENTITIES, many[:30], model_of(server, "down", retries=0, concurrency=2, give_up_after=31))
+    assert answers.summary()["failed"] == 30
 
 
 def test_a_report_the_server_cannot_take_fails_alone(server):
@@ -356,6 +359,11 @@ def test_invented_entities_are_dropped_and_counted(server):
 # --- the key ---
 
 
+def test_a_word_in_place_of_a_key_is_left_in_answers(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sinus")
+    assert names(ask(ENTITIES, REPORTS, model_of(server, "good"))[1])[0] == "sinus rhythm"
+
+
 def test_the_key_is_nowhere(server, monkeypatch, caplog, cache):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     seen = []
@@ -372,6 +380,10 @@ def test_the_key_is_nowhere(server, monkeypatch, caplog, cache):
                 while error := error.__cause__ or error.__context__:
                     seen.append(repr(error))
             seen += [repr(model), str(vars(model)), json.dumps(model.record())]
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")  # no header can hold a line break
+    with pytest.raises(AnswerError) as caught:
+        ask(ENTITIES, ["new rhythm"], ServerModel("http://127.0.0.1:9/v1", "good", retries=0))
+    seen.append("".join(traceback.format_exception(caught.value)))
     seen += caplog.messages + [str(record.args) for record in caplog.records]
     seen += [path.read_text() for path in cache.rglob("*.jsonl")]
     assert any("<key>" in text for text in seen)  # the servers did say it
