@@ -106,6 +106,7 @@ def test_pages_without_a_single_run(tmp_path):
 
 def test_headline_shows_the_figure_that_is_there(project):
     assert "{figure}" not in made(project)["_headline.md"]
+    (project / "results/comparison").mkdir(exist_ok=True)
     (project / "results/comparison/means.svg").write_text("<svg/>")
     page = made(project)["_headline.md"]
     assert "{figure} /results/comparison/means.svg" in page
