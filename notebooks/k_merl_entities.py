@@ -43,6 +43,8 @@ backend: str = "knowledge"  # knowledge, local:<folder of a chat model>, or http
 merge_by: str = ""  # text encoder whose embeddings merge further names, such as medcpt; empty: none does
 threshold: float = 0.95  # cosine above which merge_by takes two names for one
 min_count: int = 1  # distinct reports that must name an entity
+merge: bool = True  # False: names of one meaning stay apart (table 2c)
+aggregate: bool = True  # False: no superclasses (table 2c)
 uncertain: str = "absent"  # absent or present: what «possible X» counts as
 statements_root: str = ""  # folder with statements of MIMIC-IV-ECG, to measure the reading on
 ptbxl_files: str = ""  # PTB-XL metadata files with reports and codes, comma between, to measure the reading on
@@ -127,7 +129,8 @@ def embed(names):
     return encoder.each_once(names, lambda states, mask: (encoder.pool(states, mask),))[0].detach().numpy()
 
 
-mined = mining.mine(reports, backend, embed if merge_by else None, threshold, min_count, uncertain)
+options = {"uncertain": uncertain, "merge": merge, "aggregate": aggregate}
+mined = mining.mine(reports, backend, embed if merge_by else None, threshold, min_count, **options)
 mined.save(run.folder / "entities.json")
 name_of_table = k_merl.store_entities(mined)
 print(f"{len(reports):,} reports, {mined.stages['reports']:,} distinct; table {name_of_table} in entities.json")
@@ -241,7 +244,7 @@ metrics = [
 ]
 for of, m in measured:
     metrics += measure.metrics(of, m, scores[m.what])
-run.record(
+written = run.record(
     metrics,
     data={"mining": data_entry(common["data_kind"], store, "pretrain", distinct_texts=mined.stages["reports"])},
     notes=f"entity table {name_of_table}",
