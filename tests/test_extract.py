@@ -443,3 +443,22 @@ def test_real_ptbxl_reports_and_their_codes(real_data):
         assert len(part) > 1500
         assert micro["precision"] > precision
         assert micro["recall"] > recall
+
+
+def test_mining_without_merging_or_superclasses(tmp_path):
+    """K-MERL table 2c: synonyms stay apart, each found by its own words; or nothing says what is a kind of what."""
+    reports = ["Sinus rhythm. Left bundle branch block", "NSR with LBBB", "Anterior myocardial infarction", "No LBBB"]
+    apart, flat = mining.mine(reports, merge=False), mining.mine(reports, aggregate=False)
+    named = {
+        report: {apart.entities[k] for k in row.nonzero()[0]} - set(apart.superclasses)
+        for report, row in zip(reports, apart.labels(reports), strict=True)
+    }
+    assert named["Sinus rhythm. Left bundle branch block"] == {"sinus rhythm", "left bundle branch block"}
+    assert named["NSR with LBBB"] == {"nsr", "lbbb"}
+    assert len(named["Anterior myocardial infarction"]) == 1
+    assert named["No LBBB"] == set()
+    assert {"lbbb", "left bundle branch block"} <= set(apart.superclasses["bundle branch block"])
+    assert flat.superclasses == {}
+    assert set(flat.entities) == set(mining.mine(reports).entities) - set(mining.mine(reports).superclasses)
+    assert len({table.hash for table in (apart, flat, mining.mine(reports))}) == 3
+    assert EntityTable.read(apart.save(tmp_path / "entities.json")) == apart

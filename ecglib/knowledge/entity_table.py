@@ -11,6 +11,7 @@ import numpy as np
 from ecglib.errors import DataError, ParameterError
 from ecglib.knowledge.extract import extract
 from ecglib.knowledge.files import load
+from ecglib.knowledge.lexicon import tokens
 from ecglib.knowledge.vocabulary import superclasses, table
 from ecglib.paths import atomic_write, sha256_of
 
@@ -33,6 +34,7 @@ class EntityTable:
     uncertain: str = "absent"
     spellings: dict[str, str] = field(default_factory=dict)
     stages: dict[str, int] = field(default_factory=dict)
+    merged: bool = True  # False: synonyms are entities of their own, found by the words of the report
 
     def __post_init__(self) -> None:
         if self.uncertain not in UNCERTAIN:
@@ -69,11 +71,13 @@ class EntityTable:
         if uncertain not in (None, *UNCERTAIN):
             raise ParameterError(f"uncertain is {uncertain!r}; it takes {', '.join(UNCERTAIN)}")
         columns, extra = self._columns(), tuple(self.spellings.items())
+        as_written = {} if self.merged else {_words(name): name for name in self.entities}
         rows: dict[str, list[int]] = {}
         out = np.zeros((len(reports), len(self.entities)), dtype=np.float32)
         for n, report in enumerate(reports):
             if report not in rows:
-                names = {mention.name for mention in extract(report, extra) if mention.status in counted}
+                stated = [mention for mention in extract(report, extra) if mention.status in counted]
+                names = {as_written.get(_words(mention.text), mention.name) for mention in stated}
                 names = {self.spellings.get(name, name) for name in names}
                 rows[report] = sorted({column for name in names for column in columns.get(name, ())})
             out[n, rows[report]] = 1.0
@@ -97,6 +101,7 @@ class EntityTable:
             "superclasses": {name: list(members) for name, members in self.superclasses.items()},
             "spellings": dict(self.spellings),
             "stages": dict(self.stages),
+            "merged": self.merged,
         }
 
     def save(self, path: str | Path) -> Path:
@@ -116,8 +121,13 @@ class EntityTable:
         except jsonschema.ValidationError as error:
             raise DataError(f"{path} at {error.json_path}: {error.message}; write it with EntityTable.save") from error
         members = {name: tuple(found) for name, found in content["superclasses"].items()}
-        rest = {name: content[name] for name in ("source", "uncertain", "spellings", "stages")}
+        rest = {name: content[name] for name in ("source", "uncertain", "spellings", "stages", "merged")}
         return cls(tuple(content["entities"]), members, **rest)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Folded words: upper and lower case, plurals and endings do not tell names apart."""
+    return tuple(token.text for token in tokens(text))
 
 
 def with_superclasses(parents: dict[str, str], source: str, **rest) -> EntityTable:

@@ -59,6 +59,8 @@ def mine(
     threshold: float = 0.95,
     min_count: int = 1,
     uncertain: str = "absent",
+    merge: bool = True,
+    aggregate: bool = True,
 ) -> EntityTable:
     """The entities of a corpus, by the four steps of the paper; ``stages`` of the table counts what each step left.
 
@@ -67,6 +69,7 @@ def mine(
         embed: texts -> (E, D) vectors; merges further names whose cosine is above ``threshold``.
         min_count: distinct reports that must name an entity.
         uncertain: whether «possible X» counts as X, here and in the labels of the table.
+        merge, aggregate: False leaves names of one meaning apart, or does without superclasses (table 2c).
 
     Raises:
         ParameterError: no report, or none that names an entity; a wrong ``uncertain``.
@@ -86,9 +89,11 @@ def mine(
     stages["extracted"] = len(counts)
 
     names = tuple(sorted(counts))
-    merged = _about_all(report_tasks.MERGE, names, model)["merged"]
-    merged = {name: _name(merged.get(name, name)) for name in names}
-    if embed:
+    merged = {name: name for name in names}
+    if merge:
+        said = _about_all(report_tasks.MERGE, names, model)["merged"]
+        merged = {name: _name(said.get(name, name)) for name in names}
+    if merge and embed:
         found = Counter()
         for name, target in merged.items():
             found[target] += counts[name]
@@ -98,12 +103,15 @@ def mine(
     targets = tuple(sorted(set(merged.values()), key=lambda name: (rank.get(name, len(rank)), name)))
     stages["merged"] = len(targets)
 
-    groups = _about_all(report_tasks.SUPERCLASSES, targets, model)["superclasses"]
+    groups = _about_all(report_tasks.SUPERCLASSES, targets, model)["superclasses"] if aggregate else {}
     spelled = {name.lower(): name for name in superclasses()}  # answers are in lower case
     parents = {name: spelled.get(parent, parent) for parent, members in groups.items() for name in members}
     parents = {name: parents.get(name, "") for name in targets}
     kept = with_superclasses(parents, model.record().get("kind", "model"), uncertain=uncertain)
     stages["superclasses"], stages["entities"] = len(set(parents.values()) - {""}), len(kept.entities)
+    if not merge:  # words that the knowledge base does not know are looked for as they are
+        spellings = {name: name for name in kept.entities if not _known(name)}
+        return replace(kept, spellings=spellings, stages=dict(stages), merged=False)
     spellings = {_name(name): target for name, target in merged.items() if _name(name) != target}
     return replace(kept, spellings=spellings, stages=dict(stages))
 
