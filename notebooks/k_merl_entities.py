@@ -226,7 +226,7 @@ if failures:
 # * `-p merge_by minilm` merges by a general text encoder, whose cosine is 0.97 between «left» and «right bundle branch
 #   block» and 0.21 between «lvh» and «left ventricular hypertrophy»: it joins opposites and would miss synonyms.
 # * `-p uncertain present` lets «possible inferior infarct» count as an infarct: more labels, of less certainty.
-# * `papermill notebooks/k_merl_pretrain.ipynb -p entities results/k_merl_entities/entities.json` trains with this table.
+# * `papermill notebooks/k_merl_pretrain.ipynb -p entities results/k_merl_entities/entities.json` takes this table.
 #
 # ## What differs from the paper
 #
