@@ -88,9 +88,17 @@ def misaligned(texts: Sequence[str], share: float, seed: int) -> list[str]:
         raise ParameterError(f"shuffled is a share of the pairs, between 0 and 1, not {share}")
     rows = np.random.default_rng([seed, len(texts)]).permutation(len(texts))[: round(share * len(texts))]
     given = list(texts)
-    for row, source in zip(rows, np.roll(rows, 1), strict=True):
+    for row, source in zip(rows, rows[partners(len(rows), seed)], strict=True):
         given[row] = texts[source]
     return given
+
+
+def partners(n: int, seed: int) -> np.ndarray:
+    """Another row for each of ``n``, (n,), every row once and none its own (unless it is alone)."""
+    order = np.random.default_rng([seed, n]).permutation(n)
+    other = np.empty(n, dtype=np.int64)
+    other[order] = np.roll(order, 1)
+    return other
 
 
 def seen_words(mixture: str) -> str:

@@ -1,0 +1,221 @@
+"""ESI: ECG Semantic Integrator.
+
+Adds to contrastive alignment a captioning loss, a decoder that writes the text word by word from the ECG's tokens, and
+texts enriched by retrieval and a language model (``ecglib/cqa.py``).
+
+    papermill notebooks/esi_cqa.ipynb             # the texts: statements -> retrieval -> description, demographics
+    papermill notebooks/esi_pretrain.ipynb        # demo: about 3 minutes on two cores, simulated ECGs
+    papermill notebooks/esi_zero_shot.ipynb       # paper: macro AUC 81.2 on PTB-XL (table 3)
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ecglib import cqa
+from ecglib.encoders.convnext1d import STAGES, ConvNext1d
+from ecglib.encoders.inputs import place_leads
+from ecglib.encoders.vit1d import ViT1d
+from ecglib.encoders.xresnet1d import XResNet1d101
+from ecglib.errors import ParameterError
+from ecglib.fusion import CaptionDecoder
+from ecglib.losses import captioning, info_nce
+from ecglib.papers.card import read_record
+from ecglib.prompts import CosineScores
+from ecglib.text import TextEncoder
+
+CARD, DEVIATIONS = read_record(__file__)
+
+descriptions_for, texts = cqa.descriptions_for, cqa.texts  # section 3.1: what ESI reads instead of reports
+TERMS = ("contrastive", "caption")  # table 5a leaves one out at a time
+ECG_ENCODERS: dict[str, Callable[[], nn.Module]] = {  # table 5b; "demo" is for ECGs at 100 Hz and two cores
+    "convnext-base": lambda: ConvNext1d(*STAGES["base"]),
+    "convnext-tiny": lambda: ConvNext1d(*STAGES["tiny"]),
+    "vit-base": lambda: ViT1d(width=768, depth=12, heads=12),
+    "xresnet101": lambda: XResNet1d101(),
+    "convnext-demo": lambda: ConvNext1d((1, 1, 4, 2), (16, 32, 96, 192)),
+    "vit-demo": lambda: ViT1d(width=128, depth=5, heads=4, patch=20, positions=50),
+}
+MAX_SCALE = 100.0  # of 1 / sigma while it learns, as in CLIP
+
+
+@dataclass(frozen=True)
+class Config:
+    """The paper's values; each field names its source. Where it is silent, ``DEVIATIONS`` says so."""
+
+    ecg_encoder: str = "convnext-base"  # section 4.1; "convnext-tiny" is ESI-tiny
+    width: int = 512  # D, of the shared space and the decoder; open in the paper
+    decoder_depth: int = 4  # open in the paper
+    decoder_heads: int = 8  # open in the paper
+    dropout: float = 0.1  # of the decoder; open in the paper
+    terms: tuple[str, ...] = TERMS  # section 3.2.1
+    contrastive_weight: float = 1.0  # lambda_Con, section 3.2.1
+    caption_weight: float = 1.0  # lambda_Cap, section 3.2.1
+    caption_mean: str = "token"  # "token", or "text" for the printed sum over a text
+    caption_tokens: int = 255  # words of a text that are captioned; open in the paper
+    caption_vocabulary: str = "all"  # words to choose from: "all", or "seen" in the texts of this training
+    temperature: float = 0.07  # sigma at the start; open in the paper
+    temperature_learns: bool = True  # open in the paper; the released one learns
+    text_encoder: str = "biolinkbert"  # section 4.1
+    trainable_text_layers: int = -1  # "the two encoders are jointly optimized", section 3.2.1
+    text_reading: str = "whole"  # "sentences": a text is the mean of its sentences, each distinct one encoded once
+
+
+class ESI(CosineScores, nn.Module):
+    """The composition of figure 3. Parts come from outside; ``build`` makes them from a Config."""
+
+    stem = "esi"
+
+    def __init__(self, config: Config, ecg_encoder: nn.Module, text_encoder: TextEncoder):
+        super().__init__()
+        check(config)
+        self.config, self.ecg_encoder, self.text_encoder = config, ecg_encoder, text_encoder
+        weights = {"contrastive": config.contrastive_weight, "caption": config.caption_weight}
+        self.loss_weights = {term: weights[term] for term in config.terms}
+        width = config.width
+        self.project_s = nn.Linear(ecg_encoder.width, width)
+        self.project_t = nn.Linear(text_encoder.width, width)
+        scale = torch.tensor(-math.log(config.temperature))  # log of 1 / sigma
+        self.log_scale = nn.Parameter(scale, requires_grad=config.temperature_learns)
+        self.see = nn.Linear(ecg_encoder.width, width)  # ECG tokens as the decoder reads them
+        self.word = nn.Linear(text_encoder.width, width, bias=False)  # input embeddings -> words in and words out
+        self.word_bias = nn.Parameter(torch.zeros(text_encoder.vocabulary))
+        self.decoder = CaptionDecoder(width, config.decoder_depth, config.decoder_heads, config.dropout)
+        everything = np.arange(text_encoder.vocabulary) if config.caption_vocabulary == "all" else np.arange(0)
+        self.vocabulary = everything  # sorted ids of the words that a caption chooses from
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Everything that follows from the texts alone: frozen states, and the words that occur."""
+        self.text_encoder.prepare(part for parts in self.parts(texts) for part in parts)
+        self.vocabulary = np.union1d(self.vocabulary, np.concatenate(self.text_encoder.tokenize(sorted(set(texts)))))
+
+    @property
+    def temperature(self) -> Tensor:
+        """sigma, a scalar."""
+        return 1 / self.log_scale.exp().clamp(max=MAX_SCALE)
+
+    def ecg_tokens(self, ecg: Tensor, leads: Sequence[str] | None = None) -> Tensor:
+        """(B, S, T) millivolts -> (B, M, C)."""
+        return self.ecg_encoder(place_leads(ecg, leads))
+
+    def parts(self, texts: Sequence[str]) -> list[list[str]]:
+        """What the text tower reads at a time: whole texts, or their sentences."""
+        return [text.split(". ") if self.config.text_reading == "sentences" else [text] for text in texts]
+
+    def text_vectors(self, texts: Sequence[str]) -> Tensor:
+        """T_i, not yet of unit length: B strings -> (B, D); each distinct part is encoded once."""
+        parts, pool = self.parts(texts), self.text_encoder.pool
+        flat = [part for of_text in parts for part in of_text]
+        (pooled,) = self.text_encoder.each_once(flat, lambda states, mask: (pool(states, mask),))  # (N, D)
+        means = [of_text.mean(dim=0) for of_text in pooled.split([len(of_text) for of_text in parts])]
+        return self.project_t(torch.stack(means))
+
+    def caption_logits(self, tokens: Tensor, texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+        """log P(t_i | t_<i, S) but for a constant: ECG tokens (B, M, C), B texts -> (N, V), N words of all texts.
+
+        Also the columns of the words t_i (N,) and the text each belongs to (N,). The decoder reads input embeddings,
+        never the states of the bidirectional tower, in which each word has already seen the others.
+        """
+        cut = [ids[: self.config.caption_tokens + 1] for ids in self.text_encoder.tokenize(texts)]
+        lengths = torch.tensor([len(ids) for ids in cut])
+        vocabulary = np.union1d(self.vocabulary, np.concatenate(cut))  # (V,)
+        columns = [torch.from_numpy(np.searchsorted(vocabulary, ids)) for ids in cut]
+        words = nn.utils.rnn.pad_sequence(columns, batch_first=True).to(tokens.device)  # (B, L + 1)
+        real = torch.arange(1, words.shape[1]) < lengths.unsqueeze(1)  # (B, L): position i foretells word i + 1
+        real = real.to(tokens.device)
+        chosen = torch.from_numpy(vocabulary).to(tokens.device)
+        table = self.word(self.text_encoder.token_embeddings[chosen])  # (V, D)
+        embedded = table[words[:, :-1]] * math.sqrt(self.config.width)  # scaled like the positions
+        states = self.decoder(embedded, self.see(tokens))[real]  # (N, D)
+        return states @ table.T + self.word_bias[chosen], words[:, 1:][real], real.nonzero()[:, 0]
+
+    def losses(self, batch: dict) -> dict[str, Tensor]:
+        """L_Con and L_Cap of section 3.2.1, those that ``terms`` names, each a scalar."""
+        tokens, texts = self.ecg_tokens(batch["ecg"]), batch["report"]
+        found = {}
+        if "contrastive" in self.config.terms:  # 1/N of both directions is twice their mean
+            s, t = self.project_s(tokens.mean(dim=1)), self.text_vectors(texts)
+            found["contrastive"] = 2 * info_nce(s, t, self.temperature)
+        if "caption" in self.config.terms:
+            logits, words, _ = self.caption_logits(tokens, texts)
+            found["caption"] = captioning(logits, words, len(texts) if self.config.caption_mean == "text" else 0)
+        return {term: found[term] for term in self.config.terms}
+
+    forward = losses  # wrappers for several processes call the module itself
+
+    def encode_ecg(self, ecg: Tensor, leads: Sequence[str] | None = None) -> Tensor:
+        """S_i: (B, S, T) millivolts -> (B, D), unit length."""
+        return F.normalize(self.project_s(self.ecg_tokens(ecg, leads).mean(dim=1)), dim=-1)
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """T_i: list of B strings -> (B, D), unit length."""
+        return F.normalize(self.text_vectors(texts), dim=-1)
+
+
+CHOICES = {
+    "ecg_encoder": tuple(ECG_ENCODERS),
+    "caption_mean": ("token", "text"),
+    "caption_vocabulary": ("all", "seen"),
+    "text_reading": ("whole", "sentences"),
+}
+
+
+def check(config: Config) -> None:
+    """Refuse values that make no model. Raises ParameterError naming the field."""
+    for field, allowed in CHOICES.items():
+        if getattr(config, field) not in allowed:
+            raise ParameterError(f"ESI: {field} is one of {', '.join(allowed)}, not '{getattr(config, field)}'")
+    terms = config.terms
+    if not terms or set(terms) - set(TERMS) or len(set(terms)) < len(terms):
+        raise ParameterError(f"ESI: terms are some of {', '.join(TERMS)}, each once, not '{','.join(terms)}'")
+    for field in ("temperature", "contrastive_weight", "caption_weight"):
+        if not (0 < getattr(config, field) < math.inf):
+            raise ParameterError(f"ESI: {field} must be positive, not {getattr(config, field)}")
+    if config.caption_tokens < 1:
+        raise ParameterError(f"ESI: caption_tokens must be at least 1, not {config.caption_tokens}")
+
+
+def build(config: Config, text_encoder: TextEncoder | None = None) -> ESI:
+    """The model of a Config, freshly initialised; a text tower that is loaded already can be handed in."""
+    check(config)
+    text_encoder = text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers)
+    return ESI(config, ECG_ENCODERS[config.ecg_encoder](), text_encoder)
+
+
+def paper_config(**changes) -> Config:
+    """ESI as in section 4.1: ConvNeXt-base, BioLinkBERT, both learning."""
+    return Config(**changes)
+
+
+def demo_config(**changes) -> Config:
+    """The same composition for two cores: a small ConvNeXt, MiniLM frozen, captions over the words that occur."""
+    demo = {"ecg_encoder": "convnext-demo", "width": 128, "decoder_depth": 2, "decoder_heads": 4}
+    demo |= {"caption_vocabulary": "seen", "caption_tokens": 64}
+    demo |= {"text_encoder": "minilm", "trainable_text_layers": 0, "text_reading": "sentences"}
+    return Config(**(demo | changes))
+
+
+def paper_model(**changes) -> ESI:
+    """The model of ``paper_config``, untrained."""
+    return build(paper_config(**changes))
+
+
+def demo_model(**changes) -> ESI:
+    """The model of ``demo_config``, untrained."""
+    return build(demo_config(**changes))
+
+
+SCHEDULES = {
+    "paper": {  # section 4.1; weight decay is not given: AdamW's own default
+        "epochs": 30,
+        "batch_size": 4 * 48,
+        "lr": 5e-5,
+        "weight_decay": 1e-2,
+        "warmup_fraction": 5 / 30,
+    }
+}
