@@ -52,7 +52,7 @@ semantic_gradient: bool = True  # whether S of equation 3 passes a gradient
 sign: str = "intended"  # of the similarity in equation 5; printed pushes pairs apart
 scale_form: str = "exp"  # exp: the similarity's factor is e^t, t starts at log 10; plain: t itself
 probability: str = "learned"  # equation 8 with t and b; printed: sigma(sim) alone
-threshold: float = 0.01  # a feature with a greater probability enters the report
+threshold: float = 0.02  # a feature with a greater probability enters the report
 ecg_encoder: str = ""  # resnet18, resnet50, resnet152 or vit (table 7); empty: the profile's
 text_encoder: str = ""  # as table 6, for example pubmedbert, medcpt, biobert; empty: the profile's
 
