@@ -55,10 +55,9 @@ from IPython.display import display
 
 from ecglib import chapters, datasets, knowledge
 from ecglib.chapters import pretraining
-from ecglib.knowledge import measure, mining
+from ecglib.knowledge import entity_table, measure, mining
 from ecglib.knowledge.extract import extract
 from ecglib.metrics import EVALUATOR_VERSION
-from ecglib.papers import k_merl
 from ecglib.run import data_entry, start
 from ecglib.text import TextEncoder
 
@@ -132,7 +131,7 @@ def embed(names):
 options = {"uncertain": uncertain, "merge": merge, "aggregate": aggregate}
 mined = mining.mine(reports, backend, embed if merge_by else None, threshold, min_count, **options)
 mined.save(run.folder / "entities.json")
-name_of_table = k_merl.store_entities(mined)
+name_of_table = entity_table.store(mined)
 print(f"{len(reports):,} reports, {mined.stages['reports']:,} distinct; table {name_of_table} in entities.json")
 
 # %% [markdown]

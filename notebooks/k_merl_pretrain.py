@@ -75,7 +75,7 @@ from matplotlib.figure import Figure
 
 from ecglib import chapters, figures, losses, pretrain
 from ecglib.chapters import pretraining
-from ecglib.knowledge.entity_table import EntityTable
+from ecglib.knowledge import entity_table
 from ecglib.papers import k_merl
 from ecglib.paths import expand
 from ecglib.run import start
@@ -101,7 +101,7 @@ changes = {
 usual = {"token_samples": token_samples, "encoder": encoder, "text_encoder": text_encoder}
 changes |= {name: value for name, value in usual.items() if value}
 if entities:
-    changes["entities"] = k_merl.store_entities(EntityTable.read(expand(entities)))
+    changes["entities"] = entity_table.store(entity_table.EntityTable.read(expand(entities)))
 k_merl.check(dataclasses.replace(pretrain.usual_config("k_merl", profile), **changes))
 
 # %% [markdown]

@@ -13,7 +13,7 @@ from ecglib.knowledge.extract import extract
 from ecglib.knowledge.files import load
 from ecglib.knowledge.lexicon import tokens
 from ecglib.knowledge.vocabulary import superclasses, table
-from ecglib.paths import atomic_write, sha256_of
+from ecglib.paths import atomic_write, cache_dir, sha256_of
 
 UNCERTAIN = ("absent", "present")
 NOT_CARDIAC = ("RECORDING",)  # superclasses of the vocabulary that say nothing about a heart
@@ -123,6 +123,27 @@ class EntityTable:
         members = {name: tuple(found) for name, found in content["superclasses"].items()}
         rest = {name: content[name] for name in ("source", "uncertain", "spellings", "stages", "merged")}
         return cls(tuple(content["entities"]), members, **rest)
+
+
+def store(table: EntityTable) -> str:
+    """Keep a table on this machine, where its hash finds it. Returns the hash."""
+    table.save(_stored(table.hash))
+    return table.hash
+
+
+def find(name: str) -> EntityTable | None:
+    """The table of that hash, or «knowledge» for the vocabulary's own; None when it is not on this machine.
+
+    None also when the knowledge base has changed since, so that the table would label otherwise than it did.
+    """
+    if name == "knowledge":
+        return EntityTable.of_knowledge()
+    found = EntityTable.read(_stored(name)) if _stored(name).is_file() else None
+    return found if found is not None and found.hash == name else None
+
+
+def _stored(name: str) -> Path:
+    return cache_dir() / "entities" / f"{name}.json"
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -26,13 +26,13 @@ from ecglib.knowledge import entity_table
 from ecglib.losses import entity_bce, info_nce, one_way_nce
 from ecglib.masking import kept_segments, random_subsets, visible_lead_counts
 from ecglib.papers.card import read_record
-from ecglib.paths import cache_dir
 from ecglib.prompts import CosineScores, class_embeddings
 from ecglib.signals import lead_indices
 from ecglib.text import TextEncoder
 
 CARD, DEVIATIONS = read_record(__file__)
 
+Entities = entity_table.EntityTable | None
 TERMS = ("contrast", "query")  # L_contrast and L_CQ: table 2a leaves one out at a time
 
 SCHEDULES = {
@@ -76,13 +76,7 @@ class KMERL(CosineScores, nn.Module):
 
     stem = "k_merl"
 
-    def __init__(
-        self,
-        config: Config,
-        ecg_encoder: LeadViT,
-        text_encoder: TextEncoder,
-        entities: entity_table.EntityTable | None = None,
-    ):
+    def __init__(self, config: Config, ecg_encoder: LeadViT, text_encoder: TextEncoder, entities: Entities = None):
         super().__init__()
         check(config)
         self.config, self.ecg_encoder, self.text_encoder = config, ecg_encoder, text_encoder
@@ -104,7 +98,7 @@ class KMERL(CosineScores, nn.Module):
     def prepare(self, texts: Iterable[str]) -> None:
         """Frozen states of reports and entity names, and a label vector for every distinct report, once."""
         texts, asks = list(texts), "query" in self.config.terms
-        if asks:
+        if asks and texts:
             self.labels(texts)
         self.text_encoder.prepare([*texts, *(self.entities.entities if asks else ())])
 
@@ -205,10 +199,9 @@ CHOICES = {
 
 def masked_range(config: Config) -> tuple[int, int]:
     """Fewest and most masked leads: up to eleven, or the middle of that range always, or none (table 2d)."""
-    middle = (config.min_masked_leads + N_LEADS - 1) // 2
-    return {"dynamic": (config.min_masked_leads, N_LEADS - 1), "fixed": (middle, middle), "none": (0, 0)}[
-        config.lead_masking
-    ]
+    fewest, most = config.min_masked_leads, N_LEADS - 1
+    middle = (fewest + most) // 2
+    return {"dynamic": (fewest, most), "fixed": (middle, middle), "none": (0, 0)}[config.lead_masking]
 
 
 def check(config: Config) -> None:
@@ -222,53 +215,27 @@ def check(config: Config) -> None:
     if scorer not in terms:
         other = {"query": "cosine", "cosine": "query"}[config.score_with]
         raise ParameterError(f"K-MERL: without the term {scorer}, score_with is {other}, not '{config.score_with}'")
-    for field, lowest, highest in (("token_samples", 1, config.record_samples), ("min_masked_leads", 0, 11)):
+    limits = {"token_samples": (1, config.record_samples), "min_masked_leads": (0, N_LEADS - 1)}
+    limits |= {"query_layers": (1, 48), "query_heads": (1, 48), "segment_mask_ratio": (0, 0.95), "dropout": (0, 0.95)}
+    for field, (lowest, highest) in limits.items():
         if not lowest <= getattr(config, field) <= highest:
             raise ParameterError(f"K-MERL: {field} goes from {lowest} to {highest}, not {getattr(config, field)}")
-    for field in ("query_layers", "query_heads"):
-        if getattr(config, field) < 1:
-            raise ParameterError(f"K-MERL: {field} is 1 or more, not {getattr(config, field)}")
-    for field in ("segment_mask_ratio", "dropout"):
-        if not 0 <= getattr(config, field) < 1:
-            raise ParameterError(f"K-MERL: {field} lies in [0, 1), not {getattr(config, field)}")
     if not (0 < config.temperature < math.inf):
         raise ParameterError(f"K-MERL: temperature must be positive, not {config.temperature}")
     if not re.fullmatch("knowledge|[0-9a-f]{12}", config.entities):
         raise ParameterError(f"K-MERL: entities is knowledge or the hash of a table, not '{config.entities}'")
 
 
-def store_entities(table: entity_table.EntityTable) -> str:
-    """Keep a mined table on this machine, where a Config that names its hash finds it. Returns the hash."""
-    table.save(cache_dir() / "entities" / f"{table.hash}.json")
-    return table.hash
-
-
-def find_entities(entities: str) -> entity_table.EntityTable | None:
-    """The table a Config names; None when it is not on this machine, or labels otherwise than it did."""
-    if entities == "knowledge":
-        return entity_table.EntityTable.of_knowledge()
-    path = cache_dir() / "entities" / f"{entities}.json"
-    table = entity_table.EntityTable.read(path) if path.is_file() else None
-    return table if table is not None and table.hash == entities else None
-
-
-def build(
-    config: Config, text_encoder: TextEncoder | None = None, entities: entity_table.EntityTable | None = None
-) -> KMERL:
+def build(config: Config, text_encoder: TextEncoder | None = None, entities: Entities = None) -> KMERL:
     """The model of a Config, freshly initialised; a text tower or a mined entity table can be handed in."""
     check(config)
     if entities is not None:
-        config = replace(config, entities=store_entities(entities))
-    ecg_encoder = LeadViT(
-        config.encoder,
-        config.token_samples,
-        -(-config.record_samples // config.token_samples),
-        config.lead_tokens,
-        config.lead_positions,
-        config.time_positions,
-    )
+        config = replace(config, entities=entity_table.store(entities))
+    segments = math.ceil(config.record_samples / config.token_samples)  # M
+    shown = config.lead_tokens, config.lead_positions, config.time_positions
+    ecg_encoder = LeadViT(config.encoder, config.token_samples, segments, *shown)
     tower = text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers)
-    return KMERL(config, ecg_encoder, tower, entities or find_entities(config.entities))
+    return KMERL(config, ecg_encoder, tower, entities or entity_table.find(config.entities))
 
 
 def paper_config(**changes) -> Config:
