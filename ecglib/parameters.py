@@ -38,6 +38,7 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter("data_root", str, "", "folder with the original files of dataset"),
         Parameter("checkpoint", str, "", "folder of a pre-trained model; empty: this profile's own, on simulated ECGs"),
         Parameter("results_dir", str, "results", "folder for records, figures and tables"),
+        Parameter("backend", str, "knowledge", "what is asked: knowledge, local:FOLDER, or http://SERVER/v1#MODEL"),
         Parameter("leads", str, "all", 'leads used: all, or some as in "I,II,V5"'),
     )
 }
@@ -212,6 +213,13 @@ def _check_leads(leads: str) -> None:
         raise ParameterError(f"leads = {leads!r}: {error}") from None
 
 
+def _check_backend(spec: str) -> None:
+    from ecglib.llm_models import backend
+
+    if not spec.startswith("local:"):  # a local model is loaded when it is asked
+        backend(spec)
+
+
 def _check_results_dir(results_dir: str) -> None:
     if not results_dir.strip():
         raise ParameterError("results_dir is empty: name a folder, for example results")
@@ -237,6 +245,7 @@ _CHECKS: dict[str, Callable] = {
     **{name: _at_least(name, 0) for name in ("epochs", "n_records", "processes")},
     "n_bootstrap": _at_least("n_bootstrap", 10),
     "seed": _check_seed,
+    "backend": _check_backend,
     "leads": _check_leads,
     "results_dir": _check_results_dir,
     "checkpoint": _check_checkpoint,

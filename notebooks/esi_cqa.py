@@ -26,7 +26,7 @@
 # |---|---|---|
 # | literature | two textbooks | the project's knowledge base, written from published standards |
 # | vectors, search | text-embedding-ada-002, Chroma | MiniLM, exact search with FAISS |
-# | language model | GPT-3.5 | the knowledge base itself, by rule; a server or a local model with `model` |
+# | language model | GPT-3.5 | the knowledge base itself, by rule; a server or a local model with `backend` |
 # | top k | 2 | 2 |
 # | measured by | BERTScore against 28 human descriptions | right finding among the top k; likeness to released texts |
 # | machine | | two CPU cores, about two minutes |
@@ -43,7 +43,7 @@ csn_root: str = ""  # folder with CSN's files; for mixture all on real records
 results_dir: str = "results"  # where the descriptions, tables and the run record go
 n_records: int = 0  # records; 0: the profile's number
 top_k: int = 2  # sections retrieved per statement (table 7)
-model: str = "knowledge"  # knowledge, local:FOLDER, or a server as in http://localhost:8000/v1#NAME
+backend: str = "knowledge"  # who writes: knowledge, local:<folder>, http://<server>/v1#<model>
 references: str = ""  # JSON file, statement -> description by others: for scoring only, never read by the method
 n_statements: int = 1000  # at most so many statements are scored
 
@@ -88,7 +88,7 @@ pd.DataFrame({"here": counts})
 # what it can be mistaken for. All of it is searched; the waveform features are what the language model reads.
 
 # %%
-assistant = cqa.Assistant(TextEncoder(OFFLINE), top_k, model=model)
+assistant = cqa.Assistant(TextEncoder(OFFLINE), top_k, model=backend)
 kinds = pd.Series([cqa.aspect(passage) for passage in assistant.searched], name="passages").value_counts()
 print(f"{len(assistant.sections)} sections, {len(assistant.read)} of them with waveform features")
 kinds.to_frame()
@@ -136,7 +136,7 @@ machine = (
     "Pediatric ECG interpretation",
     "*** Unconfirmed Analysis ***",
 )
-silent = cqa.Assistant(assistant.encoder, top_k).describe(machine).entries  # by rule, whatever `model` is
+silent = cqa.Assistant(assistant.encoder, top_k).describe(machine).entries  # by rule, whatever `backend` is
 invented = [text for text in machine if silent[text].text or clean(text)]
 if invented:
     raise AssertionError(f"described although it says nothing of a heart: {invented}")
@@ -188,7 +188,7 @@ likeness.round(1)
 # %% [markdown]
 # ## Try it
 #
-# * `model = "http://localhost:8000/v1#NAME"` lets a language model write. What it says beyond the passages is dropped;
+# * `backend = "http://localhost:8000/v1#NAME"` lets a language model write. What it says beyond the passages is dropped;
 #   the run record counts how often.
 # * `top_k = 5`: more findings of a compound statement are described, and the texts grow.
 # * Give the file named below as `texts` of the next chapter, and it learns from these very texts.
