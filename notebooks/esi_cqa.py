@@ -188,8 +188,8 @@ likeness.round(1)
 # %% [markdown]
 # ## Try it
 #
-# * `backend = "http://localhost:8000/v1#NAME"` lets a language model write. What it says beyond the passages is dropped;
-#   the run record counts how often.
+# * `backend = "http://localhost:8000/v1#NAME"` lets a language model write. What it says beyond the passages is
+#   dropped; the run record counts how often.
 # * `top_k = 5`: more findings of a compound statement are described, and the texts grow.
 # * Give the file named below as `texts` of the next chapter, and it learns from these very texts.
 #
