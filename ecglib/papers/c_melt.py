@@ -19,7 +19,7 @@ from ecglib.encoders.inputs import place_leads
 from ecglib.encoders.wave_transformer import WaveTransformer
 from ecglib.errors import ParameterError
 from ecglib.fusion import CrossAttentionFusion, PatchDecoder, masked_mean
-from ecglib.losses import gather_batch, masked_ecg, masked_language, matching, pairwise_sigmoid
+from ecglib.losses import at_least_float32, gather_batch, masked_ecg, masked_language, matching, pairwise_sigmoid
 from ecglib.masked_text import MaskedTexts
 from ecglib.masking import keep_mask, random_subsets, take
 from ecglib.papers.card import read_record
@@ -146,7 +146,7 @@ class CMELT(CosineScores, nn.Module):
         x, t, matched = gather_batch(x), gather_batch(t), gather_batch(matched.float())
         if self.config.siglep == "siglip":
             x, t = self.log_scale.exp() * F.normalize(x, dim=-1), F.normalize(t, dim=-1)
-        logits = x @ t.T + (self.bias if self.config.siglep == "siglip" else 0.0)  # (B, B)
+        logits = at_least_float32(x @ t.T) + (self.bias if self.config.siglep == "siglip" else 0.0)  # (B, B)
         diagonal = matched if self.config.replaced_pair == "left-out" else 2 * matched - 1  # sign 0: no gradient
         sign = (diagonal + 1).diag() - 1
         return pairwise_sigmoid(logits, sign) / (1 if "siglep" in self.config.per_record else len(logits))
