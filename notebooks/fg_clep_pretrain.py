@@ -181,7 +181,7 @@ print(max(texts, key=len)[:600])
 
 # %%
 fine = pairs.with_texts(texts, pairs.held_out.reports)
-trained = pretraining.train(run, model, fine, dataclasses.replace(schedule, epochs=last_epochs))
+trained = pretraining.train(run, model, fine, dataclasses.replace(schedule, epochs=last_epochs), after=stage_1)
 
 # %% [markdown]
 # ## What has been learned

@@ -38,11 +38,12 @@ class Subject:
 
     def described(self) -> pd.DataFrame:
         made = self.made_by
+        steps = made["training"]["steps"] + made["training"].get("steps_before", 0)
         return pd.DataFrame(
             {
                 "model": {
                     "pre-trained on": f"{made['dataset']} ({made['data_kind']})",
-                    "pairs seen": f"{made['training']['steps'] * made['training']['effective_batch']:,}",
+                    "pairs seen": f"{steps * made['training']['effective_batch']:,}",
                     "text encoder": made["text_encoder"]["name"],
                     "weights": made["weights_sha256"][:12],
                 }
