@@ -16,6 +16,7 @@ from pathlib import Path
 from ecglib.bookchapters import (
     GENERATED,
     check_chapters,
+    not_run,
     page_names,
     toc_pages,
     toc_with_variants,
@@ -86,6 +87,9 @@ def main(arguments: list[str]) -> int:
     except ResultError as error:
         print(error, file=sys.stderr)
         return 1
+    if missing := not_run(root):
+        commands = "".join(f"\n  papermill notebooks/{name}.ipynb" for name in missing)
+        print(f"Not in the book, since they have not been run:{commands}")
     count = len(toc_pages(root)) + len(variants(root))
     print(f"Book of {count} pages built in {time.perf_counter() - start:.0f} s. Open {INDEX}")
     return 0

@@ -17,19 +17,25 @@ GENERATED = Path("book/generated")
 
 
 def contents(root: Path) -> dict:
-    """``_toc.yml`` with one part per paper in place of ``{papers}``: the notebooks that its card names."""
+    """``_toc.yml`` with one part per paper in place of ``{papers}``: those of its card's notebooks that were run."""
     import yaml
 
     path = root / "_toc.yml"
     if not path.is_file():
         raise ResultError("_toc.yml not found: run make book in a clone of the project")
     toc = yaml.safe_load(path.read_text(encoding="utf-8"))
-    of_papers = [
-        {"caption": paper_name(stem), "chapters": [{"file": f"results/{name}/{name}"} for name in card.notebooks]}
-        for stem, (card, _) in papers.records().items()
-    ]
+    missing, of_papers = not_run(root), []
+    for stem, (card, _) in papers.records().items():
+        pages = [{"file": f"results/{name}/{name}"} for name in card.notebooks if name not in missing]
+        of_papers += [{"caption": paper_name(stem), "chapters": pages}] if pages else []
     parts = [of_papers if part["caption"] == "{papers}" else [part] for part in toc["parts"]]
     return toc | {"parts": [part for several in parts for part in several]}
+
+
+def not_run(root: Path) -> list[str]:
+    """Notebooks that a paper's card names and whose chapter is not in results/: the book is built without them."""
+    named = [name for card, _ in papers.records().values() for name in card.notebooks]
+    return [name for name in named if not (root / "results" / name / f"{name}.ipynb").is_file()]
 
 
 def toc_pages(root: Path) -> list[str]:

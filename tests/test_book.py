@@ -42,7 +42,7 @@ def project(tmp_path) -> Path:
     scores = [metric("deri", task, 80 + i) for i, task in enumerate(SIX)]
     scores += [metric("chance", task, 50.0) for task in SIX] + [metric("random-encoder", task, 52.0) for task in SIX]
     runs = {"data": [], "deri_pretrain": [], "deri_zero_shot": scores}
-    for minute, stem in enumerate(bookchapters.chapters(tmp_path)):
+    for minute, stem in enumerate(["data", *bookchapters.not_run(tmp_path)]):
         results.write_record(record(stem, minute, runs.get(stem, [])), tmp_path / "results")
         output = {"output_type": "stream", "name": "stdout", "text": "1\n"}
         chapter(tmp_path, stem, [output])
@@ -209,7 +209,15 @@ def test_table_of_contents_names_pages_that_exist():
         if not page.startswith(("results/", "book/generated/")):
             assert (ROOT / f"{page}.md").is_file(), page
     for card, _ in papers.records().values():
-        assert set(card.notebooks) <= chapters
+        assert set(card.notebooks) <= chapters | set(bookchapters.not_run(ROOT))
+
+
+def test_a_paper_that_was_not_run_is_left_out_and_named(project):
+    (project / "results/deri_pretrain/deri_pretrain.ipynb").unlink()
+    assert "deri_pretrain" in bookchapters.not_run(project)
+    assert "results/deri_pretrain/deri_pretrain" not in bookchapters.toc_pages(project)
+    assert "results/deri_zero_shot/deri_zero_shot" in bookchapters.toc_pages(project)
+    assert "`deri_pretrain`" in made(project)["finder.md"]  # named, without a link
 
 
 def test_citations_have_entries():

@@ -21,7 +21,12 @@ assert pretrain.variant(model, "demo") == "" and pretrain.recipe("seventh", "dem
 assert root / "ecglib/papers/seventh.py" in sources.source_files("seventh")
 assert pretrain.schedule_for("seventh", "paper", 100_000, 0).epochs == 3
 assert results.reported("seventh").empty
+assert "seventh_pretrain" in bookchapters.not_run(root)
+page = root / "results/seventh_pretrain/seventh_pretrain.ipynb"
+page.parent.mkdir()
+page.write_text("{}")
 assert "results/seventh_pretrain/seventh_pretrain" in bookchapters.toc_pages(root)
+page.unlink()
 assert "seventh.py" in bookbuild.finder_for_readme()
 pages = bookpages.pages(bookpages.collect(root, bookchapters.page_names(root)))
 assert "## SEVENTH" in pages["scoreboard.md"] and "SEVENTH" in pages["deviations.md"]
