@@ -115,7 +115,7 @@ pretraining.show_pair(pairs)
 # | report reconstruction | $z_t$, $\hat D_t$ | 7 | `dec_t` |
 # | masked enhancement | two masked views of $z_e$ | 8 | `rme` |
 #
-# The total is their plain sum (equation 9). Print leaves several points open; the [deviations](#deviations) say which
+# The total is their plain sum (equation 9). Print leaves several points open; the [deviations](#deviations-deri) say which
 # reading stands here.
 
 # %%
@@ -185,7 +185,7 @@ chapters.schedules(paper_says, schedule, "section 4.2")
 # * `dataset = "ptb-xl"` with `data_root` trains on real records.
 
 # %% [markdown]
-# (deviations)=
+# (deviations-deri)=
 # ## Deviations
 
 # %%

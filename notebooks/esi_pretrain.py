@@ -214,7 +214,7 @@ chapters.schedules(paper_says, schedule, "section 4.1")
 # * `caption_mean = "text"` takes the printed sum at its word, so that the caption outweighs the contrast manyfold.
 
 # %% [markdown]
-# (deviations)=
+# (deviations-esi)=
 # ## Deviations
 
 # %%

@@ -119,7 +119,7 @@ pretraining.show_pair(pairs)
 # | $L_{sig}$ | `sig` | $L_{fnm}$ | `fnm` |
 #
 # As printed, equation 5 has $-t$ where SigLIP has $t$ and would push pairs apart; $\lambda$ is not given, nor whether
-# $S$ passes a gradient. The [deviations](#deviations) say what was chosen and how.
+# $S$ passes a gradient. The [deviations](#deviations-fg-clep) say what was chosen and how.
 
 # %%
 model = pretrain.build_model("fg_clep", profile, seed, **changes)
@@ -237,7 +237,7 @@ chapters.schedules(paper_says, schedule, "stage 1")
 # * `backend = "http://localhost:8000/v1#<model>"` asks a language model of your own (table 5); `ecg_encoder` and
 #   `text_encoder` are tables 7 and 6.
 #
-# (deviations)=
+# (deviations-fg-clep)=
 # ## Deviations
 
 # %%

@@ -18,7 +18,7 @@
 # tasks, where DERI reports 78.73 {cite:p}`deri`.
 #
 # MERL's own paper was not read for this project. What is said here comes from the five papers and from the released
-# code, and the [deviations](#deviations) say which. {doc}`The next chapter </results/merl_zero_shot/merl_zero_shot>`
+# code, and the [deviations](#deviations-merl) say which. {doc}`The next chapter </results/merl_zero_shot/merl_zero_shot>`
 # scores the model.
 
 # %% [markdown]
@@ -195,7 +195,7 @@ chapters.schedules(released, schedule, "released code")
 # * `dataset = "ptb-xl"` with `data_root` trains on real records.
 
 # %% [markdown]
-# (deviations)=
+# (deviations-merl)=
 # ## Deviations
 
 # %%
