@@ -72,7 +72,7 @@ def earlier_stage(run: Run, stem: str, stage: str) -> tuple[nn.Module, dict]:
 
 def task_table(of: Subject, printed_in: str = "deri", exhibit: str = "table-8") -> pd.DataFrame:
     """Classes and records per task here, beside the test records that a paper's table counts."""
-    counted = results.reported(printed_in).query("exhibit == @exhibit and metric == 'n_test'")
+    counted = results.reported(printed_in).query("exhibit == @exhibit and metric == 'n_test' and dataset in @of.tasks")
     views = {task: store.task(task) for name, store in of.stores.items() for task in datasets.TASKS_OF[name]}
     empty = [task for task in views if task not in of.tasks]
     print("tasks without a labelled record:", ", ".join(empty) or "none")
