@@ -30,6 +30,7 @@ from ecglib.knowledge.extract import extract
 from ecglib.knowledge.files import load
 from ecglib.knowledge.vocabulary import table
 from ecglib.metrics import EVALUATOR_VERSION
+from ecglib.paths import expand
 
 STATEMENTS = "esi_statement_descriptions.json"
 REPLICATES = 1000
@@ -206,9 +207,9 @@ def real_references(statements_root: str = "", ptbxl_files: str = "") -> list[tu
     """
     out = []
     if statements_root:
-        out += [("mimic-iv-ecg", mimic_statements(statements_root, sample)) for sample in ("first", "second")]
+        out += [("mimic-iv-ecg", mimic_statements(expand(statements_root), sample)) for sample in ("first", "second")]
     for path in filter(None, (part.strip() for part in ptbxl_files.split(","))):
-        frame = read_ptbxl(path)
+        frame = read_ptbxl(expand(path))
         frame = frame[held_out(frame["patient_id"])]
         spoken = frame["report"].map(language)
         for name in ("german", "english"):
