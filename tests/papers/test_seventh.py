@@ -1,5 +1,6 @@
 """A further method is one file, its card and its notebooks: a copy of the project gains one, nothing else changes."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -56,7 +57,8 @@ def project(tmp_path_factory):
 
 
 def run(project, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *arguments], cwd=project, capture_output=True, text=True, check=False)
+    here = os.environ | {"PYTHONPATH": str(project)}  # before any other copy that the environment names
+    return subprocess.run([sys.executable, *arguments], cwd=project, capture_output=True, text=True, env=here)
 
 
 def test_everything_finds_it(project):
