@@ -115,8 +115,8 @@ pretraining.show_pair(pairs)
 # | report reconstruction | $z_t$, $\hat D_t$ | 7 | `dec_t` |
 # | masked enhancement | two masked views of $z_e$ | 8 | `rme` |
 #
-# The total is their plain sum (equation 9). Print leaves several points open; the [deviations](#deviations-deri) say which
-# reading stands here.
+# The total is their plain sum (equation 9). Print leaves several points open; the [deviations](#deviations-deri) say
+# which reading stands here.
 
 # %%
 model = pretrain.build_model("deri", profile, seed, **changes)

@@ -18,8 +18,8 @@
 # tasks, where DERI reports 78.73 {cite:p}`deri`.
 #
 # MERL's own paper was not read for this project. What is said here comes from the five papers and from the released
-# code, and the [deviations](#deviations-merl) say which. {doc}`The next chapter </results/merl_zero_shot/merl_zero_shot>`
-# scores the model.
+# code, and the [deviations](#deviations-merl) say which.
+# {doc}`The next chapter </results/merl_zero_shot/merl_zero_shot>` scores the model.
 
 # %% [markdown]
 # **At a glance**
