@@ -179,6 +179,7 @@ class QueryNetwork(nn.Module):
         query_width, token_width: D_q and D_t; both are mapped to ``width`` first.
         depth, heads: K-MERL uses 4 and 4 (tables 6b and 6c); ``head_width`` 0 means a quarter of ``width``.
         self_attention: let queries see one another. The answer to one then depends on which others are asked.
+        first_logit: what an untrained network answers to everything; 0 is a probability of one half.
     """
 
     def __init__(
@@ -191,6 +192,7 @@ class QueryNetwork(nn.Module):
         head_width: int = 0,
         dropout: float = 0.0,
         self_attention: bool = False,
+        first_logit: float = 0.0,
     ):
         super().__init__()
         # Normalised, so that what a query names is not drowned by what the first layer adds to it.
@@ -200,8 +202,8 @@ class QueryNetwork(nn.Module):
         self.layers = nn.ModuleList([QueryLayer(*layer) for _ in range(depth)])
         self.norm = nn.LayerNorm(width)
         self.classify = nn.Linear(width, 1)
-        nn.init.normal_(self.classify.weight, std=0.002)  # an untrained network says 1/2 to everything
-        nn.init.zeros_(self.classify.bias)
+        nn.init.normal_(self.classify.weight, std=0.002)  # an untrained network says the same to everything
+        nn.init.constant_(self.classify.bias, first_logit)
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
         tokens = self.read_tokens(tokens)  # (B, L, D)

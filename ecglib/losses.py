@@ -88,13 +88,16 @@ def one_way_nce(x: Tensor, y: Tensor, temperature: float, *, positive_in_denomin
     return (torch.logsumexp(logits, dim=1) - positive).mean()
 
 
-def entity_bce(logits: Tensor, labels: Tensor) -> Tensor:
+def entity_bce(logits: Tensor, labels: Tensor, per_record: bool = False) -> Tensor:
     """Binary cross-entropy of entity predictions against a report's label vectors, both (B, Q). Scalar. K-MERL eq. 3.
 
     -1/(B Q) sum_i sum_q [ y_iq log sigma(l_iq) + (1 - y_iq) log(1 - sigma(l_iq)) ]
+
+    ``per_record`` sums over a record's entities instead, so that only B divides, as printed.
     """
     logits = at_least_float32(logits)
-    return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+    mean = F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+    return mean * labels.shape[-1] if per_record else mean
 
 
 def captioning(logits: Tensor, targets: Tensor, n_texts: int = 0) -> Tensor:

@@ -27,9 +27,10 @@
 # |---|---|---|
 # | pairs | MIMIC-IV-ECG, 779,891 at 500 Hz | simulated, at 100 Hz; real ones with `dataset` and `data_root` |
 # | ECG encoder | four convolutions, eight transformer layers of width 768 | the same, width 96 |
+# | sigmoid loss | the masked inputs, bare product | whole inputs, cosine with learned scale and bias |
 # | report encoder | Flan-T5-base, learning | MiniLM, frozen |
 # | space of the negatives | Flan-T5 small, frozen | the same MiniLM |
-# | machine | one H100, 300,000 steps of 128 | two CPU cores, about three minutes |
+# | machine | one H100, 300,000 steps of 128 | two CPU cores, about five minutes |
 # | left out | | nothing of the method: four loss terms, fusion, N3S, lead masking |
 #
 # `profile` chooses the scale. Every parameter can be given on the command line, as in
@@ -49,11 +50,12 @@ negatives: str = "farthest"  # farthest (N3S), nearest, random (table 6 without 
 layers: int = 8  # transformer layers of the ECG encoder; 4 and 1 in table 8
 text_encoder: str = ""  # medcpt, deberta, bert: table 7; empty: the profile's
 lead_mask: float = 0.5  # probability that a lead is zeroed
-contrast: str = "masked"  # masked or whole: what the sigmoid loss reads
-siglep: str = "dot"  # dot (equation 4) or siglip (cosine with learned scale and bias)
+contrast: str = ""  # masked or whole: what the sigmoid loss reads; empty: the profile's
+siglep: str = ""  # dot (equation 4) or siglip (cosine, learned scale and bias); empty: the profile's
 replaced_pair: str = "negative"  # negative or left-out: an ECG and its N3S report in equation 4
 
 # %%
+import dataclasses
 import math
 
 import pandas as pd
@@ -63,17 +65,18 @@ from ecglib.chapters import pretraining
 from ecglib.papers import c_melt
 from ecglib.run import start
 
-run = start("c_melt_pretrain", globals(), choices={"dataset": pretraining.LEARNABLE, **c_melt.CHOICES})
+choices = c_melt.CHOICES | {name: ("", *c_melt.CHOICES[name]) for name in ("contrast", "siglep")}
+run = start("c_melt_pretrain", globals(), choices={"dataset": pretraining.LEARNABLE, **choices})
 changes = {
     "terms": tuple(term.strip() for term in terms.split(",")),
     "negatives": negatives,
     "layers": layers,
     "lead_mask": lead_mask,
-    "contrast": contrast,
-    "siglep": siglep,
     "replaced_pair": replaced_pair,
-} | ({"text_encoder": text_encoder} if text_encoder else {})
-c_melt.check(c_melt.Config(**changes))
+}
+usual = {"text_encoder": text_encoder, "contrast": contrast, "siglep": siglep}
+changes |= {name: value for name, value in usual.items() if value}
+c_melt.check(dataclasses.replace(pretrain.usual_config("c_melt", profile), **changes))
 
 # %% [markdown]
 # ## Data
@@ -166,8 +169,10 @@ pd.DataFrame(drawn).T
 #
 # Heads that know nothing have values that theory gives. A masked word costs the logarithm of the vocabulary. Leads are
 # scaled to deviation one, so a rebuilt patch of zeros errs by one, and a random guess by more. Matched or not costs
-# $\log 2$. Each of the $B$ pairs of a row of equation 4 costs $\log 2$ as well, so that the sum starts near
-# $B\log 2$ and soon falls to what it costs to call every pair unmatched; from there on it has to read.
+# $\log 2$. Each of the $B$ pairs of a row of equation 4 costs $\log 2$ as well when the logits are bare products near
+# zero. In SigLIP's form all start at $10 \cos - 10$, a firm *no*, which only the matched half of the rows pays for. In
+# either form the sum soon falls to $B\,H(p)$, what the best single answer to all pairs costs with a share $p$ of them
+# matched; from there on it has to read.
 
 # %%
 schedule = pretraining.schedule(run, "c_melt", len(pairs.store))
@@ -175,10 +180,14 @@ ignorance = {
     "mlm": math.log(model.text_encoder.vocabulary),
     "mem": 1.0,
     "etm": math.log(2),
-    "siglep": schedule.batch_size * math.log(2),
 }
-ignorance = {term: ignorance[term] for term in model.config.terms}
-pretraining.at_the_start(model, pairs, schedule, theory=ignorance)
+B, matched = schedule.batch_size, 1 - model.config.replaced * (negatives != "none")
+p = matched / B
+start_of = {"dot": B * math.log(2), "siglip": matched * 10 + B * math.log1p(math.exp(-10))}
+at_start = ignorance | {"siglep": start_of[model.config.siglep]}
+ignorance["siglep"] = -B * (p * math.log(p) + (1 - p) * math.log(1 - p))
+ignorance, at_start = ({term: of[term] for term in model.config.terms} for of in (ignorance, at_start))
+pretraining.at_the_start(model, pairs, schedule, theory=at_start)
 
 # %% [markdown]
 # ## Training
@@ -218,8 +227,9 @@ chapters.schedules(paper_says, schedule, "section 4.1.1")
 # * `negatives = "random"` is table 6 without N3S: watch the matching term. `"nearest"` is what the method's name says.
 # * `terms = "mlm,mem,etm"` is the row without Siglep, whose zero-shot score means nothing: its heads never learn.
 # * `layers = 1` or `4`: table 8.
-# * `contrast = "whole"` lets the sigmoid loss read whole ECGs and reports. A step takes longer; does retrieval gain?
-# * `siglep = "siglip"` gives the loss the scale and bias of its original.
+# * `contrast = "masked"` lets the sigmoid loss read what is left of ECGs and reports, as figure 1 has it. A step is
+#   quicker; what does retrieval lose?
+# * `siglep = "dot"` is equation 4 as printed, without the scale and bias of its original.
 
 # %% [markdown]
 # (c-melt-deviations)=

@@ -61,7 +61,7 @@ text_encoder: str = ""  # medcpt, bioclinicalbert, ... (table 2e); empty: the pr
 query_layers: int = 4  # of the query network, 1 to 5 (table 6b)
 query_heads: int = 4  # of the query network, 1 to 5 (table 6c)
 token_samples: int = 0  # samples of one token, 25 to 200 at 500 Hz (figure 7); 0: the profile's
-encoder: str = ""  # tiny, small, middle or base (figure 8); empty: the profile's
+ecg_encoder: str = ""  # tiny, small, middle or base (figure 8); empty: the profile's
 direction: str = "both"  # of the contrastive term; ecg_to_text as equation 2 prints it
 positive_in_denominator: bool = True  # False: the indicator of equation 2 at its word
 
@@ -81,7 +81,7 @@ from ecglib.paths import expand
 from ecglib.run import start
 from ecglib.signals import LEADS
 
-choices = {**k_merl.CHOICES, "encoder": ("", *k_merl.CHOICES["encoder"])}
+choices = {**k_merl.CHOICES, "ecg_encoder": ("", *k_merl.CHOICES["ecg_encoder"])}
 run = start("k_merl_pretrain", globals(), choices={"dataset": pretraining.LEARNABLE, **choices})
 changes = {
     "terms": tuple(term.strip() for term in terms.split(",")),
@@ -98,7 +98,7 @@ changes = {
     "direction": direction,
     "positive_in_denominator": positive_in_denominator,
 }
-usual = {"token_samples": token_samples, "encoder": encoder, "text_encoder": text_encoder}
+usual = {"token_samples": token_samples, "ecg_encoder": ecg_encoder, "text_encoder": text_encoder}
 changes |= {name: value for name, value in usual.items() if value}
 if entities:
     changes["entities"] = entity_table.store(entity_table.EntityTable.read(expand(entities)))
@@ -156,8 +156,8 @@ print(f"{(y.sum() > 0).sum()} occur in these reports; {y.sum(axis=1).mean():.1f}
 # The query network $\mathcal F_{CQ}$ reads the tokens $z_{e,i}$ as keys and values with the queries
 # $\mathbf q = \mathcal F_T(\text{name})$, and equation 3 is a binary cross-entropy for each name:
 #
-# $$\mathcal L_{CQ} = \frac1B\sum_i \mathrm{BCE}\big(\mathcal F_{CQ}(\mathbf Q, z_{e,i}), \mathbf y_i\big), \qquad
-# \mathcal L = \mathcal L_{contrast} + \mathcal L_{CQ}.$$
+# $$\mathcal L_{CQ} = \frac1B\sum_i\sum_q \mathrm{BCE}\big(\mathcal F_{CQ}(\mathbf Q, z_{e,i}), \mathbf y_i\big),
+# \qquad \mathcal L = \mathcal L_{contrast} + \mathcal L_{CQ}.$$
 #
 # | symbol | name in the code |
 # |---|---|
@@ -192,17 +192,19 @@ chapters.source(k_merl.KMERL.masks, k_merl.KMERL.losses, losses.entity_bce)
 # ## Known truth before training
 #
 # An untrained model knows nothing of pairs: with equal similarities the contrastive term would be $\log B$; they are
-# not quite equal, and $\tau = 0.07$ magnifies that. The query network starts by saying one half to every entity, which
-# costs $\log 2$. If it said the share of each entity in the reports, and no more, it would reach the entropy computed
-# below. A network that ends above that number has learned nothing about ECGs.
+# not quite equal, and $\tau = 0.07$ magnifies that. The query network starts by saying a nearly certain *no* to every
+# entity, a logit $b = -4$, which costs $Q \log(1 + e^b) - b\,\bar n$ with $\bar n$ entities in a report. If it said the
+# share of each entity in the reports, and no more, it would reach the entropy computed below. A network that ends above
+# that number has learned nothing about ECGs.
 
 # %%
 schedule = pretraining.schedule(run, "k_merl", len(pairs.store))
-theory = {"contrast": math.log(schedule.batch_size), "query": math.log(2)}
+first, named = model.config.first_logit, y.iloc[: schedule.batch_size].sum(axis=1).mean()
+theory = {"contrast": math.log(schedule.batch_size), "query": y.shape[1] * math.log1p(math.exp(first)) - first * named}
 theory = {term: theory[term] for term in model.config.terms}
 share = y.mean().clip(1e-12, 1 - 1e-12)
-entropy = -(share * share.map(math.log) + (1 - share) * (1 - share).map(math.log)).mean()
-print(f"BCE of the entities' shares alone: {entropy:.4f}")
+entropy = -(share * share.map(math.log) + (1 - share) * (1 - share).map(math.log)).sum()
+print(f"BCE of the entities' shares alone: {entropy:.2f}")
 pretraining.at_the_start(model, pairs, schedule, theory=theory)
 
 # %% [markdown]

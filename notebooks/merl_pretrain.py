@@ -27,13 +27,13 @@
 # | | released | this chapter by default |
 # |---|---|---|
 # | pairs | MIMIC-IV-ECG, 771,693 at 500 Hz | simulated, at 100 Hz; real ones with `dataset` and `data_root` |
-# | ECG encoder | ResNet18-1D or ViT-tiny, random start | the ResNet, half the width; the ViT with `encoder` |
+# | ECG encoder | ResNet18-1D or ViT-tiny, random start | the ResNet, half the width; the ViT with `ecg_encoder` |
 # | report encoder | MedCPT, frozen | MiniLM, frozen |
 # | machine | eight GPUs | two CPU cores, about three minutes |
 # | left out | | nothing of the method; the released input scaling and lead order by position |
 #
 # `profile` chooses the scale. With `gpu` and `paper` the network has the released size. Every parameter can be given on
-# the command line, `papermill notebooks/merl_pretrain.ipynb -p encoder vit_tiny`, or changed below in JupyterLab.
+# the command line, `papermill notebooks/merl_pretrain.ipynb -p ecg_encoder vit_tiny`, or changed below in JupyterLab.
 
 # %% tags=["parameters"]
 profile: str = "demo"  # demo (two CPU cores), gpu (one GPU), paper (the released schedule)
@@ -44,7 +44,7 @@ results_dir: str = "results"  # where checkpoint, figures, tables and the run re
 n_records: int = 0  # pairs to train on; 0: the profile's number
 epochs: int = 0  # passes over the pairs; 0: the profile's number
 processes: int = 0  # processes to train on; 0: one per GPU, or one
-encoder: str = "resnet18"  # resnet18 or vit_tiny: both were released (K-MERL's table 1 has a row for each)
+ecg_encoder: str = "resnet18"  # resnet18 or vit_tiny: both were released (K-MERL's table 1 has a row for each)
 terms: str = "cma,uma"  # alignments to keep: of ECG and report, of the ECG with itself
 uma_views: str = "dropout"  # dropout (two masks of one embedding) or linear (a layer each, as released)
 dropout: float = 0.1  # of the two views
@@ -62,7 +62,7 @@ from ecglib.run import start
 
 run = start("merl_pretrain", globals(), choices={"dataset": pretraining.LEARNABLE, **merl.CHOICES})
 changes = {
-    "encoder": encoder,
+    "ecg_encoder": ecg_encoder,
     "terms": tuple(term.strip() for term in terms.split(",")),
     "uma_views": uma_views,
     "dropout": dropout,
@@ -119,7 +119,7 @@ pretraining.show_pair(pairs)
 # %%
 model = pretrain.build_model("merl", profile, seed, **changes)
 parts = {"ECG encoder": model.ecg_encoder, "pooling": model.project_e, "all that learns": model}
-released = {"ECG encoder": {"resnet18": "3,853,962, of which 5,130 unused", "vit_tiny": "5.47 million"}[encoder]}
+released = {"ECG encoder": {"resnet18": "3,853,962, of which 5,130 unused", "vit_tiny": "5.47 million"}[ecg_encoder]}
 chapters.sizes(parts, printed=released)
 
 # %% [markdown]
@@ -186,8 +186,8 @@ chapters.schedules(released, schedule, "released code")
 # %% [markdown]
 # ## Try it
 #
-# * `encoder = "vit_tiny"`: the second released encoder. K-MERL's table 1 has it one to seven points below the ResNet in
-#   linear probing.
+# * `ecg_encoder = "vit_tiny"`: the second released encoder. K-MERL's table 1 has it one to seven points below the
+#   ResNet in linear probing.
 # * `terms = "cma"` is plain contrastive alignment. Score it in the next chapter by giving the new checkpoint's folder
 #   (named in the last line below) as `checkpoint`.
 # * `uma_views = "linear"` is the released form. Its start is higher: two layers that differ make two views that differ.

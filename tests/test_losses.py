@@ -275,6 +275,7 @@ def test_entity_bce_is_the_naive_double_loop(batch, entities, seed):
     assert ours == pytest.approx(total / (batch * entities), rel=1e-9, abs=1e-9)
     signed = torch.where(labels, logits, -logits).mean().item()  # log(1 + e^-z) - log(1 + e^z) = -z
     assert entity_bce(-logits, labels).item() - ours == pytest.approx(signed, rel=1e-9, abs=1e-9)
+    assert entity_bce(logits, labels, per_record=True).item() == pytest.approx(entities * ours, rel=1e-9, abs=1e-9)
 
 
 def test_entity_bce_closed_form_and_gradient():

@@ -28,7 +28,7 @@ from types import ModuleType
 from ecglib.errors import ParameterError
 from ecglib.papers.card import Card, Deviation, read_record
 
-_SHARED = {"card"}
+_SHARED = {"card", "checks"}
 
 
 def stems() -> list[str]:

@@ -7,7 +7,6 @@ masked enhancement of the ECG tokens (RME).
     papermill notebooks/deri_zero_shot.ipynb      # paper: average macro AUC 78.73 over six tasks (figure 3)
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,10 +15,10 @@ from torch import Tensor, nn
 
 from ecglib.encoders.inputs import place_leads
 from ecglib.encoders.resnet1d import ResNet1d
-from ecglib.errors import ParameterError
 from ecglib.fusion import AttentionMean, FeatureDecoder, projector
 from ecglib.losses import info_nce
 from ecglib.masking import keep_mask
+from ecglib.papers import checks
 from ecglib.papers.card import read_record
 from ecglib.prompts import CosineScores
 from ecglib.text import TextEncoder
@@ -152,16 +151,10 @@ CHOICES = {
 
 def check(config: Config) -> None:
     """Refuse values that no row of the paper's tables has. Raises ParameterError naming the field."""
-    for field, allowed in CHOICES.items():
-        if getattr(config, field) not in allowed:
-            raise ParameterError(f"DERI: {field} is one of {', '.join(allowed)}, not '{getattr(config, field)}'")
-    terms = config.terms
-    if not terms or set(terms) - set(TERMS) or len(set(terms)) < len(terms):
-        raise ParameterError(f"DERI: terms are some of {', '.join(TERMS)}, each once, not '{','.join(terms)}'")
-    if not (0 < config.temperature < math.inf):
-        raise ParameterError(f"DERI: temperature must be positive, not {config.temperature}")
-    if not 0 <= config.mask_ratio < 1:
-        raise ParameterError(f"DERI: mask_ratio lies in [0, 1), not {config.mask_ratio}")
+    checks.choices("DERI", config, CHOICES)
+    checks.some_of("DERI", config, "terms", TERMS)
+    checks.positive("DERI", config, "temperature")
+    checks.fractions("DERI", config, "mask_ratio")
 
 
 def build(config: Config, text_encoder: TextEncoder | None = None) -> DERI:

@@ -25,6 +25,7 @@ from ecglib.encoders.xresnet1d import XResNet1d101
 from ecglib.errors import ParameterError
 from ecglib.fusion import CaptionDecoder
 from ecglib.losses import captioning, info_nce
+from ecglib.papers import checks
 from ecglib.papers.card import read_record
 from ecglib.prompts import CosineScores
 from ecglib.text import TextEncoder
@@ -167,15 +168,9 @@ CHOICES = {
 
 def check(config: Config) -> None:
     """Refuse values that make no model. Raises ParameterError naming the field."""
-    for field, allowed in CHOICES.items():
-        if getattr(config, field) not in allowed:
-            raise ParameterError(f"ESI: {field} is one of {', '.join(allowed)}, not '{getattr(config, field)}'")
-    terms = config.terms
-    if not terms or set(terms) - set(TERMS) or len(set(terms)) < len(terms):
-        raise ParameterError(f"ESI: terms are some of {', '.join(TERMS)}, each once, not '{','.join(terms)}'")
-    for field in ("temperature", "contrastive_weight", "caption_weight"):
-        if not (0 < getattr(config, field) < math.inf):
-            raise ParameterError(f"ESI: {field} must be positive, not {getattr(config, field)}")
+    checks.choices("ESI", config, CHOICES)
+    checks.some_of("ESI", config, "terms", TERMS)
+    checks.positive("ESI", config, "temperature", "contrastive_weight", "caption_weight")
     if config.caption_tokens < 1:
         raise ParameterError(f"ESI: caption_tokens must be at least 1, not {config.caption_tokens}")
 

@@ -26,6 +26,7 @@ from ecglib.errors import ParameterError
 from ecglib.fine_grained import extend, propose, verify
 from ecglib.fusion import projector
 from ecglib.losses import cosine_matrix, false_negative_mitigation, gather_batch, info_nce, pairwise_sigmoid
+from ecglib.papers import checks
 from ecglib.papers.card import read_record
 from ecglib.prompts import class_embeddings
 from ecglib.signals import LEADS
@@ -182,9 +183,7 @@ CHOICES = {
 
 def check(config: Config) -> None:
     """Refuse values that no row of the paper's tables has. Raises ParameterError naming the field."""
-    for field, allowed in CHOICES.items():
-        if getattr(config, field) not in allowed:
-            raise ParameterError(f"FG-CLEP: {field} is one of {', '.join(allowed)}, not '{getattr(config, field)}'")
+    checks.choices("FG-CLEP", config, CHOICES)
     if not 0 <= config.fnm_weight < math.inf:
         raise ParameterError(f"FG-CLEP: fnm_weight is zero or positive, not {config.fnm_weight}")
     if not 0 <= config.threshold <= 1:

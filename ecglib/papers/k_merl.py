@@ -25,6 +25,7 @@ from ecglib.fusion import QueryNetwork, masked_mean, projector
 from ecglib.knowledge import entity_table
 from ecglib.losses import entity_bce, info_nce, one_way_nce
 from ecglib.masking import kept_segments, random_subsets, visible_lead_counts
+from ecglib.papers import checks
 from ecglib.papers.card import read_record
 from ecglib.prompts import CosineScores, class_embeddings
 from ecglib.signals import lead_indices
@@ -45,7 +46,7 @@ SCHEDULES = {
 class Config:
     """The paper's values; each field names its source."""
 
-    encoder: str = "tiny"  # ViT-tiny (section 4.1); figure 8 goes to "small", "middle", "base"
+    ecg_encoder: str = "tiny"  # ViT-tiny (section 4.1); figure 8 goes to "small", "middle", "base"
     token_samples: int = 100  # p (section 5); figure 7 goes from 25 to 200
     record_samples: int = 5000  # ten seconds at 500 Hz, so M = 50 segments
     lead_tokens: bool = True  # table 2b removes one of these three at a time
@@ -59,6 +60,8 @@ class Config:
     query_layers: int = 4  # section 3.5; table 6b goes from 1 to 5
     query_heads: int = 4  # table 6c goes from 1 to 5
     query_width: int = 256
+    first_logit: float = -4.0  # of the query network before training: about 2 % of the entities are in a report
+    query_sum: bool = True  # equation 3 divides by the batch alone; False: by the entities too
     query_self_attention: bool = False  # True: the score of a class depends on which others are asked
     dropout: float = 0.1  # of the query network
     width: int = 256  # D, the shared space
@@ -92,6 +95,7 @@ class KMERL(CosineScores, nn.Module):
             heads=config.query_heads,
             dropout=config.dropout,
             self_attention=config.query_self_attention,
+            first_logit=config.first_logit,
         )
         self._labels: dict[str, np.ndarray] = {}  # y of every distinct report
 
@@ -154,7 +158,7 @@ class KMERL(CosineScores, nn.Module):
             options = {"positive_in_denominator": config.positive_in_denominator}
             found["contrast"] = info(z_e, z_t, config.temperature, **options)  # equation 2
         if "query" in config.terms:
-            found["query"] = entity_bce(torch.cat(logits), labels[order])  # equation 3
+            found["query"] = entity_bce(torch.cat(logits), labels[order], config.query_sum)  # equation 3
         return found
 
     forward = losses  # wrappers for several processes call the module itself
@@ -189,7 +193,7 @@ class KMERL(CosineScores, nn.Module):
 
 
 CHOICES = {
-    "encoder": tuple(SIZES),
+    "ecg_encoder": tuple(SIZES),
     "lead_masking": ("dynamic", "fixed", "none"),
     "segment_masking": ("per_lead", "joint", "none"),
     "direction": ("both", "ecg_to_text"),
@@ -206,22 +210,16 @@ def masked_range(config: Config) -> tuple[int, int]:
 
 def check(config: Config) -> None:
     """Refuse values that no row of the paper's tables has. Raises ParameterError naming the field."""
-    for field, allowed in CHOICES.items():
-        if getattr(config, field) not in allowed:
-            raise ParameterError(f"K-MERL: {field} is one of {', '.join(allowed)}, not '{getattr(config, field)}'")
-    terms, scorer = config.terms, {"query": "query", "cosine": "contrast"}[config.score_with]
-    if not terms or set(terms) - set(TERMS) or len(set(terms)) < len(terms):
-        raise ParameterError(f"K-MERL: terms are some of {', '.join(TERMS)}, each once, not '{','.join(terms)}'")
-    if scorer not in terms:
+    checks.choices("K-MERL", config, CHOICES)
+    checks.some_of("K-MERL", config, "terms", TERMS)
+    scorer = {"query": "query", "cosine": "contrast"}[config.score_with]
+    if scorer not in config.terms:
         other = {"query": "cosine", "cosine": "query"}[config.score_with]
         raise ParameterError(f"K-MERL: without the term {scorer}, score_with is {other}, not '{config.score_with}'")
     limits = {"token_samples": (1, config.record_samples), "min_masked_leads": (0, N_LEADS - 1)}
     limits |= {"query_layers": (1, 48), "query_heads": (1, 48), "segment_mask_ratio": (0, 0.95), "dropout": (0, 0.95)}
-    for field, (lowest, highest) in limits.items():
-        if not lowest <= getattr(config, field) <= highest:
-            raise ParameterError(f"K-MERL: {field} goes from {lowest} to {highest}, not {getattr(config, field)}")
-    if not (0 < config.temperature < math.inf):
-        raise ParameterError(f"K-MERL: temperature must be positive, not {config.temperature}")
+    checks.within("K-MERL", config, limits)
+    checks.positive("K-MERL", config, "temperature")
     if not re.fullmatch("knowledge|[0-9a-f]{12}", config.entities):
         raise ParameterError(f"K-MERL: entities is knowledge or the hash of a table, not '{config.entities}'")
 
@@ -233,7 +231,7 @@ def build(config: Config, text_encoder: TextEncoder | None = None, entities: Ent
         config = replace(config, entities=entity_table.store(entities))
     segments = math.ceil(config.record_samples / config.token_samples)  # M
     shown = config.lead_tokens, config.lead_positions, config.time_positions
-    ecg_encoder = LeadViT(config.encoder, config.token_samples, segments, *shown)
+    ecg_encoder = LeadViT(config.ecg_encoder, config.token_samples, segments, *shown)
     tower = text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers)
     return KMERL(config, ecg_encoder, tower, entities or entity_table.find(config.entities))
 
@@ -245,7 +243,7 @@ def paper_config(**changes) -> Config:
 
 def demo_config(**changes) -> Config:
     """The same composition for two cores: a small encoder, ECGs at 100 Hz, MiniLM."""
-    demo = {"encoder": "demo", "token_samples": 50, "record_samples": 1000, "query_width": 64, "width": 128}
+    demo = {"ecg_encoder": "demo", "token_samples": 50, "record_samples": 1000, "query_width": 64, "width": 128}
     return Config(**(demo | {"text_encoder": "minilm"} | changes))
 
 

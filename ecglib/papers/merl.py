@@ -6,7 +6,6 @@ Two alignments: of an ECG with its report (CMA), and of an ECG with itself under
     papermill notebooks/merl_zero_shot.ipynb      # quoted: average macro AUC 75.25 over six tasks (DERI, figure 3)
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from ecglib.encoders.vit1d import ViT1d
 from ecglib.errors import ParameterError
 from ecglib.fusion import AttentionPool, projector
 from ecglib.losses import info_nce
+from ecglib.papers import checks
 from ecglib.papers.card import read_record
 from ecglib.prompts import CosineScores
 from ecglib.text import TextEncoder
@@ -37,7 +37,7 @@ SCHEDULES = {
 class Config:
     """The values of the released code, where nothing else is said."""
 
-    encoder: str = "resnet18"  # or "vit_tiny": both were released; K-MERL's table 1 has a row for each
+    ecg_encoder: str = "resnet18"  # or "vit_tiny": both were released; K-MERL's table 1 has a row for each
     width: int = 256  # D, the shared space
     terms: tuple[str, ...] = TERMS
     temperature: float = 0.07  # of both terms, never learned
@@ -75,14 +75,14 @@ class MERL(CosineScores, nn.Module):
         self.config, self.ecg_encoder, self.text_encoder = config, ecg_encoder, text_encoder
         self.loss_weights = dict.fromkeys(config.terms, 1.0)
         width = config.width
-        if config.encoder == "resnet18":
+        if config.ecg_encoder == "resnet18":
             self.down: nn.Module = nn.Linear(ecg_encoder.width, width)  # a 1x1 convolution
             self.project_e: nn.Module = AttentionPool(width, config.pool_heads)
         else:
             self.down = nn.Identity()
             self.project_e = MeanProjector(ecg_encoder.width, width)
         self.project_t = projector("mlp", text_encoder.width, width)
-        latent = width if config.encoder == "resnet18" else ecg_encoder.width
+        latent = width if config.ecg_encoder == "resnet18" else ecg_encoder.width
 
         def view() -> nn.Module:
             dropout = nn.Dropout(config.dropout)
@@ -130,29 +130,23 @@ class MERL(CosineScores, nn.Module):
         return F.normalize(self.text_vectors(texts), dim=-1)
 
 
-CHOICES = {"encoder": ("resnet18", "vit_tiny"), "uma_views": ("dropout", "linear")}
+CHOICES = {"ecg_encoder": ("resnet18", "vit_tiny"), "uma_views": ("dropout", "linear")}
 
 
 def check(config: Config) -> None:
     """Refuse values that no variant of MERL has. Raises ParameterError naming the field."""
-    for field, allowed in CHOICES.items():
-        if getattr(config, field) not in allowed:
-            raise ParameterError(f"MERL: {field} is one of {', '.join(allowed)}, not '{getattr(config, field)}'")
-    terms = config.terms
-    if not terms or set(terms) - set(TERMS) or len(set(terms)) < len(terms):
-        raise ParameterError(f"MERL: terms are some of {', '.join(TERMS)}, each once, not '{','.join(terms)}'")
-    if not (0 < config.temperature < math.inf):
-        raise ParameterError(f"MERL: temperature must be positive, not {config.temperature}")
-    if not 0 <= config.dropout < 1:
-        raise ParameterError(f"MERL: dropout lies in [0, 1), not {config.dropout}")
-    if config.encoder == "resnet18" and config.width % config.pool_heads:
+    checks.choices("MERL", config, CHOICES)
+    checks.some_of("MERL", config, "terms", TERMS)
+    checks.positive("MERL", config, "temperature")
+    checks.fractions("MERL", config, "dropout")
+    if config.ecg_encoder == "resnet18" and config.width % config.pool_heads:
         raise ParameterError(f"MERL: width must be a multiple of pool_heads, not {config.width} of {config.pool_heads}")
 
 
 def build(config: Config, text_encoder: TextEncoder | None = None) -> MERL:
     """The model of a Config, freshly initialised; a text tower that is loaded already can be handed in."""
     check(config)
-    if config.encoder == "resnet18":
+    if config.ecg_encoder == "resnet18":
         ecg_encoder: nn.Module = ResNet1d(18, config.stage_widths, config.stem_stride)
     else:
         ecg_encoder = ViT1d(config.vit_width, config.vit_depth, config.vit_heads, patch=config.vit_patch)

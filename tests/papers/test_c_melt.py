@@ -30,8 +30,9 @@ def tower():
 def small(tower):
     def make(**changes):
         tiny = {"width": 32, "heads": 4, "layers": 2, "conv_widths": (16, 32), "decoder_width": 16, "decoder_heads": 2}
+        printed = {"decoder_depth": 1, "fusion_depth": 1, "contrast": "masked", "siglep": "dot"}
         torch.manual_seed(0)
-        return c_melt.build(c_melt.demo_config(**(tiny | {"decoder_depth": 1, "fusion_depth": 1} | changes)), tower)
+        return c_melt.build(c_melt.demo_config(**(tiny | printed | changes)), tower)
 
     return make
 
@@ -335,7 +336,7 @@ def test_planted_truth_is_found(small):
             ecg[row, 3 * kind : 3 * kind + 3] += wave
         return ecg
 
-    model = small()
+    model = small(contrast="whole", siglep="siglip")  # as in the demo; as printed, 250 steps do not always suffice
     model.prepare(REPORTS[:4])
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     history = []

@@ -44,7 +44,7 @@ def count(module):
 def test_paper_values():
     """Sections 3.2 to 4.1. The paper counts no parameters; the blocks are those of a ViT-tiny, 5.3 million."""
     c = k_merl.Config()
-    assert (c.encoder, c.token_samples, c.record_samples // c.token_samples) == ("tiny", 100, 50)
+    assert (c.ecg_encoder, c.token_samples, c.record_samples // c.token_samples) == ("tiny", 100, 50)
     assert (c.min_masked_leads, c.segment_mask_ratio, c.temperature) == (9, 0.25, 0.07)
     assert (c.query_layers, c.query_heads, c.text_encoder) == (4, 4, "medcpt")
     assert k_merl.SCHEDULES["paper"] == {"epochs": 50, "batch_size": 4096, "lr": 2e-4, "weight_decay": 1e-5}
@@ -57,7 +57,7 @@ def test_paper_values():
 
 @pytest.mark.parametrize(("encoder", "millions"), [("small", 21.3), ("middle", 37.8), ("base", 85.1)])
 def test_sizes_of_figure_8(encoder, millions):
-    assert count(k_merl.paper_model(encoder=encoder, text_encoder="minilm").ecg_encoder.blocks) == pytest.approx(
+    assert count(k_merl.paper_model(ecg_encoder=encoder, text_encoder="minilm").ecg_encoder.blocks) == pytest.approx(
         millions * 1e6, rel=2e-3
     )
 
@@ -207,7 +207,8 @@ def test_terms_are_the_equations():
     expected, terms = by_hand(model, b), model.losses(b)
     assert tuple(terms) == ("contrast", "query")
     assert model.loss_weights == {"contrast": 1.0, "query": 1.0}
-    torch.testing.assert_close(terms["query"], expected["query"])
+    torch.testing.assert_close(terms["query"], expected["query"] * len(model.entities.entities))  # only B divides
+    torch.testing.assert_close(small(**changes, query_sum=False).losses(b)["query"], expected["query"])
     torch.testing.assert_close(terms["contrast"], info_nce(*expected["pair"], 0.07))
     printed = small(**changes, direction="ecg_to_text", positive_in_denominator=False)
     torch.testing.assert_close(
@@ -227,10 +228,14 @@ def test_labels_and_features_stay_with_their_records():
 
 
 def test_untrained_losses():
-    """Log B for the pairs with a flat temperature, log 2 for the entities: the query network says 1/2 to all."""
-    terms = small(temperature=1e6).losses(batch())
+    """Log B for the pairs with a flat temperature; the entities cost what one answer to all of them costs."""
+    model = small(temperature=1e6)
+    terms, entities = model.losses(batch()), len(model.entities.entities)
+    named = model.labels(batch()["report"]).sum(dim=1).float().mean().item()
     assert terms["contrast"].item() == pytest.approx(math.log(6), abs=1e-3)
-    assert terms["query"].item() == pytest.approx(math.log(2), abs=0.05)
+    assert terms["query"].item() == pytest.approx(entities * math.log1p(math.exp(-4)) + 4 * named, rel=0.05)
+    half = small(first_logit=0.0, query_sum=False).losses(batch())
+    assert half["query"].item() == pytest.approx(math.log(2), abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -366,7 +371,7 @@ def test_planted_truth_is_found_with_any_lead(tmp_path, monkeypatch):
         waves = torch.stack([torch.sin(2 * math.pi * (1 + 2 * k) * t) for k in kinds])
         return waves[:, None] + 0.3 * torch.randn(len(kinds), 12, 400, generator=generator)
 
-    model = small(EntityTable(tuple(names), {}), record_samples=400)
+    model = small(EntityTable(tuple(names), {}), record_samples=400, first_logit=0.0)  # a third of them is there
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for _ in range(80):
         kinds = torch.arange(3).repeat(4)
@@ -388,7 +393,7 @@ def test_planted_truth_is_found_with_any_lead(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"encoder": "huge"}, "encoder is one of tiny, small, middle, base"),
+        ({"ecg_encoder": "huge"}, "ecg_encoder is one of tiny, small, middle, base"),
         ({"lead_masking": "dynamc"}, "lead_masking is one of dynamic, fixed, none"),
         ({"segment_masking": "all"}, "segment_masking is one of"),
         ({"direction": "text_to_ecg"}, "direction is one of"),

@@ -54,7 +54,7 @@ def test_paper_model_with_a_resnet():
 
 def test_paper_model_with_a_vit():
     """5.47 million in the released network; the projector goes 192 to 256 to 256."""
-    model = merl.paper_model(text_encoder="random:medcpt", encoder="vit_tiny")
+    model = merl.paper_model(text_encoder="random:medcpt", ecg_encoder="vit_tiny")
     assert round(count(model.ecg_encoder) / 1e6, 2) == 5.47
     assert count(model.project_e) == (192 * 256 + 256) + 2 * 256 + (256 * 256 + 256)
     assert model.ecg_tokens(torch.zeros(1, 12, 5000)).shape == (1, 100, 192)
@@ -62,13 +62,13 @@ def test_paper_model_with_a_vit():
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_demo_encoders_have_the_size_of_every_demo(encoder):
-    assert count(merl.demo_model(encoder=encoder).ecg_encoder) == pytest.approx(970_000, rel=0.15)
+    assert count(merl.demo_model(ecg_encoder=encoder).ecg_encoder) == pytest.approx(970_000, rel=0.15)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_terms_are_the_two_alignments(encoder, monkeypatch):
     """Recomputed from the public encodings, row by row in float64."""
-    model = small(dropout=0.0, encoder=encoder).double().eval()
+    model = small(dropout=0.0, ecg_encoder=encoder).double().eval()
     states = model.text_encoder.states_of_ids
     monkeypatch.setattr(
         model.text_encoder, "states_of_ids", lambda ids: (lambda s, mask: (s.double(), mask))(*states(ids))
@@ -131,7 +131,7 @@ def test_views_differ_by_dropout_alone_or_by_a_layer_each():
 
 
 def test_vit_views_have_the_width_of_the_encoder():
-    model = small(encoder="vit_tiny", uma_views="linear")
+    model = small(ecg_encoder="vit_tiny", uma_views="linear")
     assert model.latent_views(model.ecg_tokens(batch()["ecg"]))[0].shape == (6, 24)
 
 
@@ -173,7 +173,7 @@ def test_prepared_reports_are_not_computed_again(monkeypatch):
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_frozen_parts_do_not_move_and_learning_ones_do(encoder):
-    model = small(encoder=encoder, uma_views="linear")
+    model = small(ecg_encoder=encoder, uma_views="linear")
     tower = {k: v.clone() for k, v in model.text_encoder._frozen[1].state_dict().items()}
     before = {k: v.clone() for k, v in model.state_dict().items()}
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
@@ -189,7 +189,7 @@ def test_frozen_parts_do_not_move_and_learning_ones_do(encoder):
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_evaluation_moves_no_buffer(encoder):
     """Scoring leaves the batch statistics alone; a training step moves them."""
-    model = small(encoder=encoder)
+    model = small(ecg_encoder=encoder)
     buffers = {k: v.clone() for k, v in model.named_buffers()}
     model.eval()
     model.score(batch()["ecg"], [["normal"], ["pacing"]])
@@ -202,10 +202,10 @@ def test_evaluation_moves_no_buffer(encoder):
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_initial_alignment_is_near_chance(encoder):
     """With a flat temperature both losses are log B; views of embeddings at right angles are told apart at once."""
-    flat = small(temperature=1e6, encoder=encoder).losses(batch())
+    flat = small(temperature=1e6, ecg_encoder=encoder).losses(batch())
     for value in flat.values():
         assert value.item() == pytest.approx(math.log(6), abs=1e-3)
-    sharp = small(encoder=encoder, dropout=0.0).eval()
+    sharp = small(ecg_encoder=encoder, dropout=0.0).eval()
     z = torch.eye(6).unsqueeze(1)  # embeddings at right angles
     first, second = sharp.latent_views(z)
     expected = math.log(1 + 5 * math.exp(-1 / 0.07))
@@ -232,7 +232,7 @@ def test_planted_truth_is_found(encoder):
         waves = torch.stack([torch.sin(2 * math.pi * (1 + 2 * k) * t) for k in kinds])
         return waves[:, None] + 0.5 * torch.randn(len(kinds), 12, 400, generator=generator)
 
-    model = small(encoder=encoder)
+    model = small(ecg_encoder=encoder)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(60):
         order = torch.randperm(4, generator=generator).tolist()
@@ -250,7 +250,7 @@ def test_planted_truth_is_found(encoder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"encoder": "resnet50"}, "encoder is one of resnet18, vit_tiny, not 'resnet50'"),
+        ({"ecg_encoder": "resnet50"}, "ecg_encoder is one of resnet18, vit_tiny, not 'resnet50'"),
         ({"uma_views": "masks"}, "uma_views is one of dropout, linear"),
         ({"terms": ("cma", "align")}, "terms are some of cma, uma"),
         ({"terms": ()}, "each once"),
@@ -259,7 +259,7 @@ def test_planted_truth_is_found(encoder):
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"dropout": 1.0}, "dropout lies in"),
         ({"width": 30}, "width must be a multiple of pool_heads"),
-        ({"encoder": "vit_tiny", "vit_width": 25}, "width 25 is not a multiple of heads 3"),
+        ({"ecg_encoder": "vit_tiny", "vit_width": 25}, "width 25 is not a multiple of heads 3"),
     ],
 )
 def test_impossible_values_are_refused(changes, message):
