@@ -126,6 +126,16 @@ def projector(kind: str, c_in: int, c_out: int) -> nn.Module:
     return nn.Linear(c_in, c_out)
 
 
+class MeanProjector(nn.Sequential):
+    """The mean of the tokens through two layers with normalisation: (B, L, C) -> (B, D). Behind MERL's released ViT."""
+
+    def __init__(self, c_in: int, width: int):
+        super().__init__(nn.Linear(c_in, width), nn.BatchNorm1d(width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens.mean(dim=1))
+
+
 class Attention(nn.Module):
     """Multi-head attention with a head width of its own, so that any number of heads goes with any width.
 

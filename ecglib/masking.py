@@ -1,6 +1,6 @@
 """Random masks over token sequences: pure functions of a generator's state."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import torch
@@ -51,6 +51,33 @@ def kept_segments(
         return random_subsets((batch,), leads * segments, leads * kept, device)
     first = torch.arange(leads, device=device).unsqueeze(-1) * segments  # (S, 1)
     return (random_subsets((batch, leads), segments, kept, device) + first).flatten(1)
+
+
+def visible_groups(
+    batch: int,
+    segments: int,
+    masked_leads: tuple[int, int],
+    mask_ratio: float,
+    rows_of: Callable[[int], int],
+    per_lead: bool = True,
+    device: torch.device | None = None,
+    n_leads: int = 12,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Both maskings of K-MERL section 3.3 for B records of M segments, one group for every number S of visible leads.
+
+    A group: rows (B',) of the records with that many, their leads (B', S), the places of their tokens (B', L). It goes
+    through an encoder together: nothing is padded, and a token that is masked is not computed.
+
+    Args:
+        masked_leads: fewest and most, see `visible_lead_counts`.
+        mask_ratio, per_lead: see `kept_segments`.
+        rows_of: how many rows of M tokens the encoder makes of so many leads.
+    """
+    counts = visible_lead_counts(batch, *masked_leads, n_leads)
+    for visible in counts.unique().tolist():
+        rows = (counts == visible).nonzero().squeeze(1).to(device)
+        leads = random_subsets((len(rows),), n_leads, visible, device)
+        yield rows, leads, kept_segments(len(rows), rows_of(visible), segments, mask_ratio, per_lead, device)
 
 
 def mask_tokens(

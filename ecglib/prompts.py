@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ecglib.signals import LEADS
+
 _CHUNK = 256  # prompts embedded at a time
 
 
@@ -19,6 +21,11 @@ def class_embeddings(model, prompts: Sequence[Sequence[str]]) -> Tensor:
     row = {prompt: i for i, prompt in enumerate(distinct)}
     means = [vectors[[row[prompt] for prompt in of_class]].mean(dim=0) for of_class in prompts]
     return F.normalize(torch.stack(means), dim=-1)
+
+
+def in_every_lead(prompts: Sequence[Sequence[str]]) -> list[list[list[str]]]:
+    """The prompts of all classes anew for each of the twelve leads: C lists of strings -> 12 times C lists."""
+    return [[[f"{prompt} in lead {lead}" for prompt in of_class] for of_class in prompts] for lead in LEADS]
 
 
 class CosineScores:

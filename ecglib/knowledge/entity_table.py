@@ -125,6 +125,22 @@ class EntityTable:
         return cls(tuple(content["entities"]), members, **rest)
 
 
+class ReportLabels:
+    """Label vectors of reports by a table, each distinct report's computed once: B reports -> (B, E) bool."""
+
+    def __init__(self, of: EntityTable | None):
+        self.table = of
+        self._known: dict[str, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __call__(self, reports: Sequence[str]) -> np.ndarray:
+        if missing := [text for text in dict.fromkeys(reports) if text not in self._known]:
+            self._known |= dict(zip(missing, self.table.labels(missing).astype(bool), strict=True))
+        return np.stack([self._known[text] for text in reports])
+
+
 def store(table: EntityTable) -> str:
     """Keep a table on this machine, where its hash finds it. Returns the hash."""
     table.save(_stored(table.hash))

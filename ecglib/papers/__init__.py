@@ -16,7 +16,7 @@
     (B, S, T) and C lists of prompts, or what ``encode_classes`` made of them -> (B, C); the larger, the more likely.
 
 A file also holds ``CARD``, a frozen ``Config`` with the paper's values, ``DEVIATIONS``, ``build(config)``,
-``paper_config()``, ``demo_config()`` and the models of both, ``paper_model()`` and ``demo_model()``, and
+``paper_config()``, ``demo_config()`` and the models of both, ``paper_model()`` and ``demo_model()`` (see `sizes`), and
 ``SCHEDULES``, what the paper changes in the `Schedule` of a profile. A new paper is one file here, its card and its
 notebooks.
 """
@@ -28,7 +28,7 @@ from types import ModuleType
 from ecglib.errors import ParameterError
 from ecglib.papers.card import Card, Deviation, read_record
 
-_SHARED = {"card", "checks"}
+_SHARED = {"card", "checks", "sizes"}
 
 
 def stems() -> list[str]:

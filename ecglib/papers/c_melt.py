@@ -24,6 +24,7 @@ from ecglib.masked_text import MaskedTexts
 from ecglib.masking import keep_mask, random_subsets, take
 from ecglib.papers import checks
 from ecglib.papers.card import read_record
+from ecglib.papers.sizes import sizes
 from ecglib.prompts import CosineScores
 from ecglib.retrieval import ReportNegatives, pooled
 from ecglib.text import WHOLE, TextEncoder
@@ -200,31 +201,24 @@ def build(config: Config, text_encoder: TextEncoder | None = None) -> CMELT:
     return CMELT(config, ecg_encoder, tower, tower if shared else TextEncoder(name))
 
 
-def paper_config(**changes) -> Config:
-    """C-MELT as in sections 3 and 4.1: width 768, eight layers, Flan-T5-base that learns."""
-    return Config(**changes)
-
-
-def demo_config(**changes) -> Config:
-    """The same composition for two cores: width 96, ECGs at 100 Hz, MiniLM frozen, two kept maskings per report.
-
-    Its contrast is that of SigLIP and reads whole ECGs. In 800 steps the bare product does not leave its start behind,
-    and a quarter of the patches of half of the leads teaches it little.
-    """
-    demo = {"width": 96, "heads": 4, "conv_widths": (32, 48, 64, 80), "decoder_width": 48, "decoder_heads": 4}
-    demo |= {"decoder_depth": 2, "fusion_depth": 1, "contrast": "whole", "siglep": "siglip"}
-    demo |= {"text_encoder": "minilm", "trainable_text_layers": 0, "maskings": 2, "dropout": 0.0}
-    return Config(**(demo | changes))
-
-
-def paper_model(**changes) -> CMELT:
-    """The model of ``paper_config``, untrained."""
-    return build(paper_config(**changes))
-
-
-def demo_model(**changes) -> CMELT:
-    """The model of ``demo_config``, untrained."""
-    return build(demo_config(**changes))
+DEMO = {  # ECGs at 100 Hz, MiniLM frozen, two kept maskings per report
+    "width": 96,
+    "heads": 4,
+    "conv_widths": (32, 48, 64, 80),
+    "decoder_width": 48,
+    "decoder_depth": 2,
+    "decoder_heads": 4,
+    "fusion_depth": 1,
+    # In 800 steps the bare product does not leave its start behind, and a quarter of the patches of half of the leads
+    # teaches the contrast little.
+    "siglep": "siglip",
+    "contrast": "whole",
+    "text_encoder": "minilm",
+    "trainable_text_layers": 0,
+    "maskings": 2,
+    "dropout": 0.0,
+}
+paper_config, demo_config, paper_model, demo_model = sizes(Config, build, DEMO)
 
 
 SCHEDULES = {

@@ -20,6 +20,7 @@ from ecglib.losses import info_nce
 from ecglib.masking import keep_mask
 from ecglib.papers import checks
 from ecglib.papers.card import read_record
+from ecglib.papers.sizes import sizes
 from ecglib.prompts import CosineScores
 from ecglib.text import TextEncoder
 
@@ -163,22 +164,6 @@ def build(config: Config, text_encoder: TextEncoder | None = None) -> DERI:
     return DERI(config, ecg_encoder, text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers))
 
 
-def paper_config(**changes) -> Config:
-    """DERI as in section 4.2: ResNet18-1D, MedCPT, decoders of width 256."""
-    return Config(**changes)
-
-
-def demo_config(**changes) -> Config:
-    """The same composition for two cores: half the width, ECGs at 100 Hz, MiniLM."""
-    demo = {"width": 128, "stage_widths": (32, 64, 128, 256), "stem_stride": 4, "text_encoder": "minilm"}
-    return Config(**(demo | changes))
-
-
-def paper_model(**changes) -> DERI:
-    """The model of ``paper_config``, untrained."""
-    return build(paper_config(**changes))
-
-
-def demo_model(**changes) -> DERI:
-    """The model of ``demo_config``, untrained."""
-    return build(demo_config(**changes))
+# Half the width, ECGs at 100 Hz, MiniLM.
+DEMO = {"width": 128, "stage_widths": (32, 64, 128, 256), "stem_stride": 4, "text_encoder": "minilm"}
+paper_config, demo_config, paper_model, demo_model = sizes(Config, build, DEMO)

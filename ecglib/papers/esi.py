@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecglib import cqa
+from ecglib.captions import caption_words
 from ecglib.encoders.convnext1d import STAGES, ConvNext1d
 from ecglib.encoders.inputs import place_leads
 from ecglib.encoders.vit1d import ViT1d
@@ -27,6 +28,7 @@ from ecglib.fusion import CaptionDecoder
 from ecglib.losses import captioning, info_nce
 from ecglib.papers import checks
 from ecglib.papers.card import read_record
+from ecglib.papers.sizes import sizes
 from ecglib.prompts import CosineScores
 from ecglib.text import TextEncoder
 
@@ -122,14 +124,8 @@ class ESI(CosineScores, nn.Module):
         Also the columns of the words t_i (N,) and the text each belongs to (N,). The decoder reads input embeddings,
         never the states of the bidirectional tower, in which each word has already seen the others.
         """
-        cut = [ids[: self.config.caption_tokens + 1] for ids in self.text_encoder.tokenize(texts)]
-        lengths = torch.tensor([len(ids) for ids in cut])
-        vocabulary = np.union1d(self.vocabulary, np.concatenate(cut))  # (V,)
-        columns = [torch.from_numpy(np.searchsorted(vocabulary, ids)) for ids in cut]
-        words = nn.utils.rnn.pad_sequence(columns, batch_first=True).to(tokens.device)  # (B, L + 1)
-        real = torch.arange(1, words.shape[1]) < lengths.unsqueeze(1)  # (B, L): position i foretells word i + 1
-        real = real.to(tokens.device)
-        chosen = torch.from_numpy(vocabulary).to(tokens.device)
+        ids = self.text_encoder.tokenize(texts)
+        chosen, words, real = caption_words(ids, self.vocabulary, self.config.caption_tokens, tokens.device)
         table = self.word(self.text_encoder.token_embeddings[chosen])  # (V, D)
         embedded = table[words[:, :-1]] * math.sqrt(self.config.width)  # scaled like the positions
         states = self.decoder(embedded, self.see(tokens))[real]  # (N, D)
@@ -182,27 +178,18 @@ def build(config: Config, text_encoder: TextEncoder | None = None) -> ESI:
     return ESI(config, ECG_ENCODERS[config.ecg_encoder](), text_encoder)
 
 
-def paper_config(**changes) -> Config:
-    """ESI as in section 4.1: ConvNeXt-base, BioLinkBERT, both learning."""
-    return Config(**changes)
-
-
-def demo_config(**changes) -> Config:
-    """The same composition for two cores: a small ConvNeXt, MiniLM frozen, captions over the words that occur."""
-    demo = {"ecg_encoder": "convnext-demo", "width": 128, "decoder_depth": 2, "decoder_heads": 4}
-    demo |= {"caption_vocabulary": "seen", "caption_tokens": 64}
-    demo |= {"text_encoder": "minilm", "trainable_text_layers": 0, "text_reading": "sentences"}
-    return Config(**(demo | changes))
-
-
-def paper_model(**changes) -> ESI:
-    """The model of ``paper_config``, untrained."""
-    return build(paper_config(**changes))
-
-
-def demo_model(**changes) -> ESI:
-    """The model of ``demo_config``, untrained."""
-    return build(demo_config(**changes))
+DEMO = {  # a small ConvNeXt, MiniLM frozen, captions over the words that occur
+    "ecg_encoder": "convnext-demo",
+    "width": 128,
+    "decoder_depth": 2,
+    "decoder_heads": 4,
+    "caption_vocabulary": "seen",
+    "caption_tokens": 64,
+    "text_encoder": "minilm",
+    "trainable_text_layers": 0,
+    "text_reading": "sentences",
+}
+paper_config, demo_config, paper_model, demo_model = sizes(Config, build, DEMO)
 
 
 SCHEDULES = {

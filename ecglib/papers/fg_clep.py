@@ -28,8 +28,8 @@ from ecglib.fusion import projector
 from ecglib.losses import cosine_matrix, false_negative_mitigation, gather_batch, info_nce, pairwise_sigmoid
 from ecglib.papers import checks
 from ecglib.papers.card import read_record
-from ecglib.prompts import class_embeddings
-from ecglib.signals import LEADS
+from ecglib.papers.sizes import sizes
+from ecglib.prompts import class_embeddings, in_every_lead
 from ecglib.text import TextEncoder
 
 CARD, DEVIATIONS = read_record(__file__)
@@ -144,11 +144,7 @@ class FGCLEP(nn.Module):
 
     def encode_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
         """C lists of prompts -> (C, V, D): the class itself and, with the ensemble, in each of 12 leads."""
-        versions = [prompts]
-        if self.config.lead_ensemble:
-            versions += [
-                [[f"{prompt} in lead {lead}" for prompt in of_class] for of_class in prompts] for lead in LEADS
-            ]
+        versions = [prompts, *(in_every_lead(prompts) if self.config.lead_ensemble else ())]
         return torch.stack([class_embeddings(self, version) for version in versions], dim=1)
 
     def score(
@@ -203,27 +199,16 @@ def build(config: Config, text_encoder: TextEncoder | None = None) -> FGCLEP:
     return FGCLEP(config, ecg_encoder, text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers))
 
 
-def paper_config(**changes) -> Config:
-    """FG-CLEP as in "Pre-training Implementation": ResNet50-1D and BioClinicalBERT, both learning."""
-    return Config(**changes)
-
-
-def demo_config(**changes) -> Config:
-    """The same composition for two cores: half the width, ECGs at 100 Hz, MiniLM, frozen.
-
-    ResNet18 of table 7, as in the other methods' demos: of equal size, ResNet50's bottlenecks take 1.6 times as long.
-    """
-    demo = {"width": 128, "ecg_encoder": "resnet18", "stage_widths": (32, 64, 128, 256), "stem_stride": 4}
-    demo |= {"text_encoder": "minilm", "trainable_text_layers": 0}
-    demo |= {"vit_width": 128, "vit_depth": 5, "vit_heads": 4, "vit_patch": 10}
-    return Config(**(demo | changes))
-
-
-def paper_model(**changes) -> FGCLEP:
-    """The model of ``paper_config``, untrained."""
-    return build(paper_config(**changes))
-
-
-def demo_model(**changes) -> FGCLEP:
-    """The model of ``demo_config``, untrained."""
-    return build(demo_config(**changes))
+DEMO = {  # half the width, ECGs at 100 Hz, MiniLM frozen
+    "width": 128,
+    "ecg_encoder": "resnet18",  # of equal size, ResNet50's bottlenecks take 1.6 times as long
+    "stage_widths": (32, 64, 128, 256),
+    "stem_stride": 4,
+    "vit_width": 128,
+    "vit_depth": 5,
+    "vit_heads": 4,
+    "vit_patch": 10,
+    "text_encoder": "minilm",
+    "trainable_text_layers": 0,
+}
+paper_config, demo_config, paper_model, demo_model = sizes(Config, build, DEMO)

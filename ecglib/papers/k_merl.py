@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,9 +23,10 @@ from ecglib.errors import ParameterError
 from ecglib.fusion import QueryNetwork, masked_mean, projector
 from ecglib.knowledge import entity_table
 from ecglib.losses import entity_bce, info_nce, one_way_nce
-from ecglib.masking import kept_segments, random_subsets, visible_lead_counts
+from ecglib.masking import visible_groups
 from ecglib.papers import checks
 from ecglib.papers.card import read_record
+from ecglib.papers.sizes import sizes
 from ecglib.prompts import CosineScores, class_embeddings
 from ecglib.signals import lead_indices
 from ecglib.text import TextEncoder
@@ -97,7 +97,7 @@ class KMERL(CosineScores, nn.Module):
             self_attention=config.query_self_attention,
             first_logit=config.first_logit,
         )
-        self._labels: dict[str, np.ndarray] = {}  # y of every distinct report
+        self._labels = entity_table.ReportLabels(entities)
 
     def prepare(self, texts: Iterable[str]) -> None:
         """Frozen states of reports and entity names, and a label vector for every distinct report, once."""
@@ -113,9 +113,7 @@ class KMERL(CosineScores, nn.Module):
                 f"K-MERL: entity table {self.config.entities} is not in this machine's store, so the query term cannot "
                 "be computed; hand it in: build(config, entities=EntityTable.read(path of its entities.json))"
             )
-        if missing := [text for text in dict.fromkeys(reports) if text not in self._labels]:
-            self._labels |= dict(zip(missing, self.entities.labels(missing).astype(bool), strict=True))
-        return torch.from_numpy(np.stack([self._labels[text] for text in reports])).to(self.text_encoder.device)
+        return torch.from_numpy(self._labels(reports)).to(self.text_encoder.device)
 
     def text_vectors(self, texts: Sequence[str]) -> Tensor:
         """AvgPool(z_t): B strings -> (B, D_t); each distinct text is encoded once."""
@@ -126,19 +124,11 @@ class KMERL(CosineScores, nn.Module):
         return F.normalize(self.text_vectors(names), dim=-1)
 
     def masks(self, batch: int, segments: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """What stays visible of B records of M segments, section 3.3, for every number S of visible leads.
-
-        Rows (B',) of the records with that many, their leads (B', S), the places of their tokens (B', L). Such a group
-        goes through the encoder together: nothing is padded, and a token that is masked is not computed.
-        """
-        config, device = self.config, self.text_encoder.device
-        counts = visible_lead_counts(batch, *masked_range(config))
+        """What stays visible of B records of M segments, section 3.3: see `visible_groups`."""
+        config, rows = self.config, self.ecg_encoder.rows
         ratio = 0.0 if config.segment_masking == "none" else config.segment_mask_ratio
-        for visible in counts.unique().tolist():
-            rows = (counts == visible).nonzero().squeeze(1).to(device)
-            leads = random_subsets((len(rows),), N_LEADS, visible, device)
-            shape = len(rows), self.ecg_encoder.rows(visible), segments
-            yield rows, leads, kept_segments(*shape, ratio, config.segment_masking != "joint", device)
+        how = {"per_lead": config.segment_masking != "joint", "device": self.text_encoder.device}
+        return visible_groups(batch, segments, masked_range(config), ratio, rows, **how)
 
     def losses(self, batch: dict) -> dict[str, Tensor]:
         """The enabled terms of equations 2 and 3, each a scalar."""
@@ -199,6 +189,13 @@ CHOICES = {
     "direction": ("both", "ecg_to_text"),
     "score_with": ("query", "cosine"),
 }
+LIMITS = {
+    "min_masked_leads": (0, N_LEADS - 1),
+    "query_layers": (1, 48),
+    "query_heads": (1, 48),
+    "segment_mask_ratio": (0, 0.95),
+    "dropout": (0, 0.95),
+}
 
 
 def masked_range(config: Config) -> tuple[int, int]:
@@ -216,9 +213,7 @@ def check(config: Config) -> None:
     if scorer not in config.terms:
         other = {"query": "cosine", "cosine": "query"}[config.score_with]
         raise ParameterError(f"K-MERL: without the term {scorer}, score_with is {other}, not '{config.score_with}'")
-    limits = {"token_samples": (1, config.record_samples), "min_masked_leads": (0, N_LEADS - 1)}
-    limits |= {"query_layers": (1, 48), "query_heads": (1, 48), "segment_mask_ratio": (0, 0.95), "dropout": (0, 0.95)}
-    checks.within("K-MERL", config, limits)
+    checks.within("K-MERL", config, LIMITS | {"token_samples": (1, config.record_samples)})
     checks.positive("K-MERL", config, "temperature")
     if not re.fullmatch("knowledge|[0-9a-f]{12}", config.entities):
         raise ParameterError(f"K-MERL: entities is knowledge or the hash of a table, not '{config.entities}'")
@@ -236,22 +231,12 @@ def build(config: Config, text_encoder: TextEncoder | None = None, entities: Ent
     return KMERL(config, ecg_encoder, tower, entities or entity_table.find(config.entities))
 
 
-def paper_config(**changes) -> Config:
-    """K-MERL as in section 4.1 and appendix A: ViT-tiny on tokens of 100 samples, MedCPT."""
-    return Config(**changes)
-
-
-def demo_config(**changes) -> Config:
-    """The same composition for two cores: a small encoder, ECGs at 100 Hz, MiniLM."""
-    demo = {"ecg_encoder": "demo", "token_samples": 50, "record_samples": 1000, "query_width": 64, "width": 128}
-    return Config(**(demo | {"text_encoder": "minilm"} | changes))
-
-
-def paper_model(**changes) -> KMERL:
-    """The model of ``paper_config``, untrained."""
-    return build(paper_config(**changes))
-
-
-def demo_model(**changes) -> KMERL:
-    """The model of ``demo_config``, untrained."""
-    return build(demo_config(**changes))
+DEMO = {  # a small encoder, ECGs at 100 Hz, MiniLM
+    "ecg_encoder": "demo",
+    "token_samples": 50,
+    "record_samples": 1000,
+    "query_width": 64,
+    "width": 128,
+    "text_encoder": "minilm",
+}
+paper_config, demo_config, paper_model, demo_model = sizes(Config, build, DEMO)

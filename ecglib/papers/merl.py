@@ -16,10 +16,11 @@ from ecglib.encoders.inputs import place_leads
 from ecglib.encoders.resnet1d import ResNet1d
 from ecglib.encoders.vit1d import ViT1d
 from ecglib.errors import ParameterError
-from ecglib.fusion import AttentionPool, projector
+from ecglib.fusion import AttentionPool, MeanProjector, projector
 from ecglib.losses import info_nce
 from ecglib.papers import checks
 from ecglib.papers.card import read_record
+from ecglib.papers.sizes import sizes
 from ecglib.prompts import CosineScores
 from ecglib.text import TextEncoder
 
@@ -52,16 +53,6 @@ class Config:
     vit_patch: int = 50  # samples: a tenth of a second at 500 Hz
     text_encoder: str = "medcpt"
     trainable_text_layers: int = 0  # the released tower is frozen whole
-
-
-class MeanProjector(nn.Sequential):
-    """The mean of the tokens through two layers with normalisation: (B, L, C) -> (B, D)."""
-
-    def __init__(self, c_in: int, width: int):
-        super().__init__(nn.Linear(c_in, width), nn.BatchNorm1d(width), nn.GELU(), nn.Linear(width, width))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return super().forward(tokens.mean(dim=1))
 
 
 class MERL(CosineScores, nn.Module):
@@ -153,23 +144,13 @@ def build(config: Config, text_encoder: TextEncoder | None = None) -> MERL:
     return MERL(config, ecg_encoder, text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers))
 
 
-def paper_config(**changes) -> Config:
-    """MERL as released: ResNet18-1D or ViT-tiny, MedCPT, a shared space of 256."""
-    return Config(**changes)
-
-
-def demo_config(**changes) -> Config:
-    """The same composition for two cores: half the width, ECGs at 100 Hz, MiniLM."""
-    demo = {"width": 128, "stage_widths": (32, 64, 128, 256), "stem_stride": 4, "text_encoder": "minilm"}
-    demo |= {"vit_width": 96, "vit_depth": 8, "vit_patch": 10}
-    return Config(**(demo | changes))
-
-
-def paper_model(**changes) -> MERL:
-    """The model of ``paper_config``, untrained."""
-    return build(paper_config(**changes))
-
-
-def demo_model(**changes) -> MERL:
-    """The model of ``demo_config``, untrained."""
-    return build(demo_config(**changes))
+DEMO = {  # half the width, ECGs at 100 Hz, MiniLM
+    "width": 128,
+    "stage_widths": (32, 64, 128, 256),
+    "stem_stride": 4,
+    "text_encoder": "minilm",
+    "vit_width": 96,
+    "vit_depth": 8,
+    "vit_patch": 10,
+}
+paper_config, demo_config, paper_model, demo_model = sizes(Config, build, DEMO)
