@@ -4,7 +4,7 @@
 
 A step is what ``fit`` does with a batch: losses, gradients, clipping, AdamW; frozen text states are there already. The
 encoder alone is forward and backward of a mean square, on the same batch, whole and unmasked, as ``encode_ecg`` calls
-it: a method that masks its input can be faster than that. Demo size, 128 records of 12 x 1000 samples.
+it: a method that masks its input can be faster than that. Demo size and batch, records of 12 x 1000 samples.
 
 Methods, thread counts and both measurements take turns, so that a noisy minute hits all of them; the best of the
 repeats counts, and the file has them all. Seconds of the clock are given beside those of the processor: where they
@@ -26,9 +26,10 @@ from ecglib import papers
 from ecglib.datasets import pretraining_store
 from ecglib.machine import commit, versions
 from ecglib.pretrain import build_model, planned
+from ecglib.profiles import get_profile
 from ecglib.train import TrainingData, weighted_total
 
-BATCH = 128
+BATCH = get_profile("demo").schedule.batch_size
 
 
 def encoder_call(model: nn.Module, ecg: Tensor) -> Callable[[], Tensor]:

@@ -1,0 +1,40 @@
+"""What papers refuse alike: one message that names paper, field, value and what is allowed."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from ecglib.errors import ParameterError
+from ecglib.papers import checks
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        (lambda c: checks.choices("X", c, {"word": ("a", "b")}), "X: word is one of a, b, not 'c'"),
+        (lambda c: checks.some_of("X", c, "none", ("a",)), "X: none are some of a, each once, not ''"),
+        (lambda c: checks.some_of("X", c, "twice", ("a",)), "X: twice are some of a, each once, not 'a,a'"),
+        (lambda c: checks.some_of("X", c, "other", ("a",)), "X: other are some of a, each once, not 'z'"),
+        (lambda c: checks.positive("X", c, "zero"), "X: zero must be positive, not 0"),
+        (lambda c: checks.positive("X", c, "infinite"), "X: infinite must be positive, not inf"),
+        (lambda c: checks.positive("X", c, "missing"), "X: missing must be positive, not nan"),
+        (lambda c: checks.fractions("X", c, "one"), r"X: one lies in \[0, 1\), not 1"),
+        (lambda c: checks.within("X", c, {"one": (2, 3)}), "X: one goes from 2 to 3, not 1"),
+    ],
+)
+def test_refused(check, message):
+    config = SimpleNamespace(
+        word="c", none=(), twice=("a", "a"), other=("z",), zero=0, one=1, infinite=float("inf"), missing=float("nan")
+    )
+    with pytest.raises(ParameterError, match=f"^{message}$"):
+        check(config)
+
+
+def test_allowed():
+    config = SimpleNamespace(word="a", some=("a",), none=(), half=0.5, zero=0.0)
+    checks.choices("X", config, {"word": ("a", "b")})
+    checks.some_of("X", config, "some", ("a", "b"))
+    checks.some_of("X", config, "none", ("a", "b"), fewest=0)
+    checks.positive("X", config, "half")
+    checks.fractions("X", config, "zero", "half")
+    checks.within("X", config, {"half": (0.5, 0.5)})
