@@ -53,8 +53,9 @@ def check_equal(records: dict[tuple[str, int], dict]) -> None:
 
 def _terms(record: dict) -> dict:
     training = record["config"]["training"]
-    pairs = (training["steps"] + training.get("steps_before", 0)) * training["effective_batch"]
-    return {f"data of {name}": entry["fingerprint"] for name, entry in record["data"].items()} | {"pairs seen": pairs}
+    steps = training["steps"] + training.get("steps_before", 0)
+    data = {f"data of {name}": entry["fingerprint"] for name, entry in record["data"].items()}
+    return data | {"pairs seen": steps * training["effective_batch"], "steps": steps}
 
 
 def scores(records: dict[tuple[str, int], dict], settings: dict[str, str], metric: str = "macro_auc") -> pd.DataFrame:

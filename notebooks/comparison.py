@@ -56,7 +56,7 @@ records = side_by_side.records(run, stems)
 # ## Equal terms
 #
 # The records themselves are held to it: for each seed the fingerprints of the training pairs and of all test sets must
-# agree between methods, and so must the number of pairs seen. FG-CLEP's two stages together take the steps that the
+# agree between methods, and so must steps and pairs seen. FG-CLEP's two stages together take the steps that the
 # others take in one. What remains different is shown: sizes, and the peak learning rate where a paper's file asks for
 # another.
 

@@ -136,7 +136,7 @@ for n in map(int, numbers):
 curve = pd.DataFrame([{"leads": n, "task": r.task, "auc": r.auc.value} for n, r in points])
 if len(curve):
     curve = curve.pivot(index="leads", columns="task", values="auc")
-    fig = Figure(figsize=(4.5, 2.8))
+    fig = Figure(figsize=(6.3, 2.6))
     axis = fig.subplots()
     axis.plot(curve.index, curve, color="0.75", linewidth=0.8)
     axis.plot(curve.index, curve.mean(axis=1), marker="o", color=figures.color_of("k_merl"))

@@ -107,8 +107,15 @@ def test_unequal_terms_are_refused(records):
     found["merl_zero_shot", 1]["config"]["training"]["steps"] += 1
     with pytest.raises(ResultError, match=r"seed 1: .* differ in pairs seen"):
         comparison.check_equal(found)
-    found["merl_zero_shot", 1]["config"]["training"] |= {"steps": 100, "steps_before": 100}  # two stages
+    half = found["deri_zero_shot", 1]["config"]["training"]["steps"] // 2
+    found["merl_zero_shot", 1]["config"]["training"] |= {"steps": half, "steps_before": half}  # two stages
     comparison.check_equal(found)
+    training = found["merl_zero_shot", 1]["config"]["training"]
+    kept = dict(training)
+    training |= {"steps": 2 * half, "steps_before": 2 * half, "effective_batch": training["effective_batch"] // 2}
+    with pytest.raises(ResultError, match=r"seed 1: .* differ in steps"):  # as many pairs in smaller steps
+        comparison.check_equal(found)
+    training |= kept
     found["deri_zero_shot", 0]["data"]["pretrain"]["fingerprint"] = "other"
     with pytest.raises(ResultError, match=r"seed 0: .* differ in data of pretrain"):
         comparison.check_equal(found)
