@@ -46,7 +46,11 @@ def find_beats(ecg_mv: np.ndarray, hz: float) -> np.ndarray:
 
 
 def median_beat(ecg_mv: np.ndarray, peaks: np.ndarray) -> MedianBeat:
-    """Median over the aligned beats of the commonest form. SignalError with fewer than two whole beats."""
+    """Median over the aligned beats of the commonest form: (12, T) mV at ``WORK_HZ``, samples of the QRSs (N,).
+
+    Raises:
+        SignalError: fewer than two of the beats lie in the record as a whole.
+    """
     before, after = round(BEFORE_S * WORK_HZ), round(AFTER_S * WORK_HZ)
     whole = peaks[(peaks > before + 20) & (peaks < ecg_mv.shape[1] - after - 20)]
     if len(whole) < 2:
@@ -57,11 +61,14 @@ def median_beat(ecg_mv: np.ndarray, peaks: np.ndarray) -> MedianBeat:
         beats = np.stack([ecg_mv[:, i - before : i + after] for i in at])  # (N, 12, T)
         return beats - np.median(beats[:, :, before - 60 : before - 30], axis=2, keepdims=True)
 
+    def alike(beats: np.ndarray) -> np.ndarray:
+        """Correlations of all pairs of beats over their QRS: (N, 12, T) -> (N, N)."""
+        form = beats[:, :, core].reshape(len(beats), -1)
+        form = (form - form.mean(1, keepdims=True)) / (form.std(1, keepdims=True) + 1e-9)
+        return form @ form.T / form.shape[1]
+
     beats = cut(whole)
-    form = beats[:, :, core].reshape(len(whole), -1)
-    form = (form - form.mean(1, keepdims=True)) / (form.std(1, keepdims=True) + 1e-9)
-    alike = form @ form.T / form.shape[1]
-    centre = int((alike > LIKE).sum(axis=1).argmax())
+    centre = int((alike(beats) > LIKE).sum(axis=1).argmax())
     shifts = np.arange(-15, 16)
     template = beats[centre][:, core]
     moved = []
@@ -69,9 +76,7 @@ def median_beat(ecg_mv: np.ndarray, peaks: np.ndarray) -> MedianBeat:
         found = [np.vdot(template, ecg_mv[:, i + s - 50 : i + s + 60]) for s in shifts]
         moved.append(i + int(shifts[int(np.argmax(found))]))
     beats = cut(np.array(moved))
-    form = beats[:, :, core].reshape(len(whole), -1)
-    form = (form - form.mean(1, keepdims=True)) / (form.std(1, keepdims=True) + 1e-9)
-    same = form @ form[centre] / form.shape[1] > LIKE
+    same = alike(beats)[centre] > LIKE
     same[centre] = True
     chosen = beats[same]
     n = int(same.sum())
@@ -79,7 +84,7 @@ def median_beat(ecg_mv: np.ndarray, peaks: np.ndarray) -> MedianBeat:
 
 
 def _coherence(beats: np.ndarray, at: int) -> float:
-    """Mean correlation of single beats with the mean of the others from 280 to 60 ms before the QRS."""
+    """(N, 12, T) -> median correlation of single beats with the mean of the others from 280 to 60 ms before the QRS."""
     window = _band(beats[:, :, at - 140 : at - 30], WORK_HZ, 1.0, 25.0, pad=60)
     window = window - window.mean(axis=2, keepdims=True)
     if len(window) < 3:

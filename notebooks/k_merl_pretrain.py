@@ -193,9 +193,9 @@ chapters.source(k_merl.KMERL.masks, k_merl.KMERL.losses, losses.entity_bce)
 #
 # An untrained model knows nothing of pairs: with equal similarities the contrastive term would be $\log B$; they are
 # not quite equal, and $\tau = 0.07$ magnifies that. The query network starts by saying a nearly certain *no* to every
-# entity, a logit $b = -4$, which costs $Q \log(1 + e^b) - b\,\bar n$ with $\bar n$ entities in a report. If it said the
-# share of each entity in the reports, and no more, it would reach the entropy computed below. A network that ends above
-# that number has learned nothing about ECGs.
+# entity, a logit $b$ (`first_logit`), which costs $Q \log(1 + e^b) - b\,\bar n$ with $\bar n$ entities in a report. If
+# it said the share of each entity in the reports, and no more, it would reach the entropy computed below. A network
+# that ends above that number has learned nothing about ECGs.
 
 # %%
 schedule = pretraining.schedule(run, "k_merl", len(pairs.store))
