@@ -199,7 +199,7 @@ def findings(statement: str) -> set[str] | None:
 @torch.no_grad()
 def _vectors(encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
     """(N, D) pooled states, each distinct text encoded once."""
-    return encoder.each_once(texts, lambda states, mask: (encoder.pool(states, mask),))[0].cpu().numpy()
+    return encoder.vectors(texts).cpu().numpy()
 
 
 def statements_of(store: RecordStore, dataset: str) -> list[list[str]]:

@@ -46,19 +46,21 @@ def info_nce(x: Tensor, y: Tensor, temperature: float, *, positive_in_denominato
     return 0.5 * (forward.mean() + backward.mean())
 
 
-def pairwise_sigmoid(logits: Tensor, sign: Tensor | None = None) -> Tensor:
-    """Every entry of a (B, B') matrix of logits judged on its own: matched or not. Scalar.
+def pairwise_sigmoid(logits: Tensor, diagonal: Tensor | None = None) -> Tensor:
+    """Every entry of a (B, B) matrix of logits judged on its own: matched or not. Scalar.
 
     1/B sum_i sum_j -log sigma(z_ij l_ij)
 
-    SigLIP (Zhai et al. 2023, algorithm 1), FG-CLEP eq. 5 in the reading of its ``DEVIATIONS``, C-MELT eq. 4. ``sign``
-    holds z, +1 where row and column belong together and -1 elsewhere; by default +1 on the diagonal of a square
-    matrix. Scale and bias are the caller's, as is `gather_batch`, so that negatives are shared over processes.
+    SigLIP (Zhai et al. 2023, algorithm 1), FG-CLEP eq. 5 in the reading of its ``DEVIATIONS``, C-MELT eq. 4. z is -1
+    off the diagonal and ``diagonal`` (B,) on it: +1 by default, -1 where a pair was torn apart, 0 for a pair to leave
+    out (a constant, without a gradient). Scale and bias are the caller's, as is `gather_batch`, so that negatives are
+    shared over processes.
     """
-    if sign is None:
-        if logits.ndim != 2 or logits.shape[0] != logits.shape[1]:
-            raise ValueError(f"logits of shape {tuple(logits.shape)} have no diagonal of pairs: pass sign")
-        sign = 2 * torch.eye(len(logits), dtype=logits.dtype, device=logits.device) - 1
+    if logits.ndim != 2 or logits.shape[0] != logits.shape[1]:
+        raise ValueError(f"logits of shape {tuple(logits.shape)} have no diagonal of pairs")
+    if diagonal is None:
+        diagonal = logits.new_ones(len(logits))
+    sign = (diagonal.to(logits.dtype) + 1).diag() - 1
     return -F.logsigmoid(sign * logits).sum(dim=1).mean()
 
 

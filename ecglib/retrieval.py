@@ -156,8 +156,7 @@ class ReportNegatives:
 def pooled(tower: TextEncoder, texts: Sequence[str]) -> np.ndarray:
     """One vector per text as the tower's card pools, its frozen states computed once: N strings -> (N, D) float32."""
     tower.prepare(texts)
-    chunks = [texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH)]
-    return torch.cat([tower.pool(*tower(chunk)).cpu() for chunk in chunks]).numpy()
+    return tower.vectors(texts).cpu().numpy()
 
 
 def _unit_rows(vectors: np.ndarray, name: str) -> np.ndarray:

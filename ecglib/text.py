@@ -24,6 +24,7 @@ from ecglib.paths import cache_dir, sha256_of
 from ecglib.text_models import RANDOM, load_tower, text_model
 
 CACHE_VERSION = 2
+SMALL_GROUP = 8  # texts that are worth a pass of their own
 WHOLE = -1  # ``trainable_layers`` of a tower that learns whole, embeddings included
 
 
@@ -132,6 +133,7 @@ class TextEncoder(nn.Module):
                 parameter.requires_grad_(False)
         self._frozen = (tokenizer, model)  # a tuple hides it from nn.Module's registries
         self._ids: dict[str, np.ndarray] = {}
+        self._vectors: dict[str, dict[str, np.ndarray]] = {}  # pooling -> text -> (D,)
         self._cache = _StateCache(f"v{CACHE_VERSION}-{name.replace(':', '-')}-{self.fingerprint[:12]}-{split}")
 
     def _apply(self, fn, recurse: bool = True):
@@ -219,10 +221,19 @@ class TextEncoder(nn.Module):
             tokens = self.upper(inputs_embeds=tokens, attention_mask=mask.long()).last_hidden_state
         return tokens, mask
 
-    def groups(self, texts: Sequence[str], size: int = 32) -> list[list[int]]:
-        """Positions of ``texts`` in groups of like length, so that each is padded to little more than it needs."""
-        by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        return [by_length[start : start + size] for start in range(0, len(texts), size)]
+    def groups(self, texts: Sequence[str]) -> list[list[int]]:
+        """Positions of ``texts`` in groups of like length: padding adds at most a quarter, or a group is small."""
+        lengths = [len(ids) for ids in self.tokenize(texts)]
+        found: list[list[int]] = []
+        real = 0  # tokens of the group that is being filled
+        for i in sorted(range(len(texts)), key=lengths.__getitem__):
+            padded = (len(found[-1]) + 1) * lengths[i] if found else 0
+            if not found or (len(found[-1]) >= SMALL_GROUP and padded > 1.25 * (real + lengths[i])):
+                found.append([])
+                real = 0
+            found[-1].append(i)
+            real += lengths[i]
+        return found
 
     def each_once(
         self, texts: Sequence[str], encode: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
@@ -238,9 +249,20 @@ class TextEncoder(nn.Module):
         rows = [place[text] for text in texts]
         return tuple(torch.cat(parts)[rows] for parts in zip(*encoded, strict=True))
 
-    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
-        """One vector per text, as the model's card says: (B, L, D), (B, L) -> (B, D)."""
-        return states[:, 0] if self.pooling == "cls" else masked_mean(states, mask)
+    def pool(self, states: Tensor, mask: Tensor, pooling: str = "") -> Tensor:
+        """One vector per text: (B, L, D), (B, L) -> (B, D). ``pooling``: "cls" or "mean", by default the card's."""
+        return states[:, 0] if (pooling or self.pooling) == "cls" else masked_mean(states, mask)
+
+    def vectors(self, texts: Sequence[str], pooling: str = "") -> Tensor:
+        """`pool` of every text: B strings -> (B, D). Each distinct text once; a frozen tower's vectors are kept."""
+        if self.trainable_layers:
+            return self.each_once(texts, lambda states, mask: (self.pool(states, mask, pooling),))[0]
+        kept = self._vectors.setdefault(pooling or self.pooling, {})
+        missing = [text for text in dict.fromkeys(texts) if text not in kept]
+        if missing:
+            (pooled,) = self.each_once(missing, lambda states, mask: (self.pool(states, mask, pooling),))
+            kept.update(zip(missing, pooled.cpu().numpy(), strict=True))
+        return torch.from_numpy(np.stack([kept[text] for text in texts])).to(self.device)
 
 
 def _layers(model: nn.Module) -> nn.ModuleList:

@@ -154,7 +154,7 @@ class _Run:
         self.seconds = 0.0  # of the current epoch, over interruptions
         self.step = 0
         parameters = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay)
+        optimizer = torch.optim.AdamW(parameters, schedule.lr, weight_decay=schedule.weight_decay, fused=True)
         self.bare = model
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.model.train()

@@ -27,10 +27,11 @@
 # |---|---|---|
 # | pairs | MIMIC-IV-ECG, 779,891 at 500 Hz | simulated, at 100 Hz; real ones with `dataset` and `data_root` |
 # | ECG encoder | four convolutions, eight transformer layers of width 768 | the same, width 96 |
+# | lead masking | probability not printed; 0.5 as released | 0.1 |
 # | sigmoid loss | the masked inputs, bare product | whole inputs, cosine with learned scale and bias |
 # | report encoder | Flan-T5-base, learning | MiniLM, frozen |
 # | space of the negatives | Flan-T5 small, frozen | the same MiniLM |
-# | machine | one H100, 300,000 steps of 128 | two CPU cores, about five minutes |
+# | machine | one H100, 300,000 steps of 128 | two CPU cores, three to five minutes |
 # | left out | | nothing of the method: four loss terms, fusion, N3S, lead masking |
 #
 # `profile` chooses the scale. Every parameter can be given on the command line, as in
@@ -49,7 +50,7 @@ terms: str = "mlm,mem,etm,siglep"  # loss terms to keep; table 6 drops siglep
 negatives: str = "farthest"  # farthest (N3S), nearest, random (table 6 without N3S) or none
 layers: int = 8  # transformer layers of the ECG encoder; 4 and 1 in table 8
 text_encoder: str = ""  # medcpt, deberta, bert: table 7; empty: the profile's
-lead_mask: float = 0.5  # probability that a lead is zeroed
+lead_mask: float = -1.0  # probability that a lead is zeroed; below 0: the profile's
 contrast: str = ""  # masked or whole: what the sigmoid loss reads; empty: the profile's
 siglep: str = ""  # dot (equation 4) or siglip (cosine, learned scale and bias); empty: the profile's
 replaced_pair: str = "negative"  # negative or left-out: an ECG and its N3S report in equation 4
@@ -71,11 +72,12 @@ changes = {
     "terms": tuple(term.strip() for term in terms.split(",")),
     "negatives": negatives,
     "layers": layers,
-    "lead_mask": lead_mask,
     "replaced_pair": replaced_pair,
 }
 usual = {"text_encoder": text_encoder, "contrast": contrast, "siglep": siglep}
 changes |= {name: value for name, value in usual.items() if value}
+if lead_mask >= 0:
+    changes["lead_mask"] = lead_mask
 c_melt.check(dataclasses.replace(pretrain.usual_config("c_melt", profile), **changes))
 
 # %% [markdown]
@@ -97,7 +99,7 @@ pretraining.show_pair(pairs)
 # %% [markdown]
 # ## Method
 #
-# Each lead is zeroed with probability one half. Convolutions cut what is left into patches; three quarters of the
+# Each lead is zeroed with probability `lead_mask`. Convolutions cut what is left into patches; three quarters of the
 # patches are taken away, and eight transformer layers read the rest: $H_x$. A quarter of the report's words is masked,
 # and the text encoder reads what remains: $H_t$. The `fusion` lets each attend to the other, layer after layer. Three
 # heads read its output (equations 1 to 3), and two more read the encoders themselves, $x' = g_x(H_x)$ and
@@ -183,8 +185,8 @@ ignorance = {
 }
 B, matched = schedule.batch_size, 1 - model.config.replaced * (negatives != "none")
 p = matched / B
-start_of = {"dot": B * math.log(2), "siglip": matched * 10 + B * math.log1p(math.exp(-10))}
-at_start = ignorance | {"siglep": start_of[model.config.siglep]}
+bias = float(getattr(model, "bias", 0.0))  # all logits at the start
+at_start = ignorance | {"siglep": matched * math.log1p(math.exp(-bias)) + (B - matched) * math.log1p(math.exp(bias))}
 ignorance["siglep"] = -B * (p * math.log(p) + (1 - p) * math.log(1 - p))
 ignorance, at_start = ({term: of[term] for term in model.config.terms} for of in (ignorance, at_start))
 pretraining.at_the_start(model, pairs, schedule, theory=at_start)

@@ -125,7 +125,7 @@ encoder = TextEncoder(merge_by) if merge_by else None
 
 def embed(names):
     """Pooled states of the names, (E, D)."""
-    return encoder.each_once(names, lambda states, mask: (encoder.pool(states, mask),))[0].detach().numpy()
+    return encoder.vectors(names).numpy()
 
 
 options = {"uncertain": uncertain, "merge": merge, "aggregate": aggregate}

@@ -111,12 +111,18 @@ def test_pairwise_sigmoid_is_the_naive_double_loop(batch, scale, bias, seed):
     diagonal = 2 * torch.eye(batch, dtype=torch.float64) - 1
     expected = naive_pairwise_sigmoid(logits, diagonal)
     assert pairwise_sigmoid(logits).item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    sign = torch.randint(0, 2, (batch, batch), generator=torch.Generator().manual_seed(seed)).double() * 2 - 1
-    assert pairwise_sigmoid(logits, sign).item() == pytest.approx(naive_pairwise_sigmoid(logits, sign), rel=1e-9)
-    wide = torch.cat([logits, logits], dim=1)  # more texts than ECGs
-    assert pairwise_sigmoid(wide, torch.cat([sign, sign], dim=1)).item() == pytest.approx(
-        2 * naive_pairwise_sigmoid(logits, sign), rel=1e-9
-    )
+    on_diagonal = torch.randint(-1, 2, (batch,), generator=torch.Generator().manual_seed(seed)).double()
+    sign = torch.full((batch, batch), -1.0).double().fill_diagonal_(0) + on_diagonal.diag()
+    expected = naive_pairwise_sigmoid(logits, sign)
+    assert pairwise_sigmoid(logits, on_diagonal).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_pair_left_out_of_the_sigmoid_loss_has_no_gradient():
+    logits = torch.randn(3, 3, dtype=torch.float64).requires_grad_()
+    pairwise_sigmoid(logits, torch.tensor([1.0, 0.0, -1.0])).backward()
+    assert logits.grad[1, 1] == 0
+    assert (logits.grad.flatten()[[0, 1, 2, 3, 5, 6, 7, 8]] != 0).all()
+    assert logits.grad.sign().diagonal().tolist() == [-1, 0, 1]  # a pair rises, one torn apart falls
 
 
 def test_pairwise_sigmoid_closed_forms_and_symmetries():
@@ -132,8 +138,6 @@ def test_pairwise_sigmoid_closed_forms_and_symmetries():
     torch.testing.assert_close(pairwise_sigmoid(logits.T), value)  # modalities swap
     order = torch.tensor([3, 1, 4, 0, 2])
     torch.testing.assert_close(pairwise_sigmoid(logits[order][:, order]), value)
-    sign = 2 * torch.eye(5, dtype=torch.float64) - 1
-    torch.testing.assert_close(pairwise_sigmoid(-logits, -sign), value)
     with pytest.raises(ValueError, match="no diagonal"):
         pairwise_sigmoid(logits[:3])
 

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save
 
 from ecglib import text_models
 from ecglib.errors import CheckpointError
-from ecglib.text import TextEncoder
+from ecglib.text import SMALL_GROUP, TextEncoder
 from ecglib.text_models import TextModel, load_tower
 
 TEXTS = [
@@ -76,6 +78,30 @@ def test_mean_pooling_ignores_padding(reference):
     pooled = encoder.pool(*encoder(TEXTS))
     torch.testing.assert_close(pooled[0], reference[0].mean(0), atol=4e-3, rtol=4e-3)
     torch.testing.assert_close(pooled[0], pooled[2])
+
+
+@pytest.mark.parametrize("trainable_layers", [0, 1])
+def test_vectors_are_pooled_states_of_each_text(trainable_layers):
+    """Kept for a frozen tower; computed anew, with a gradient, for one that learns."""
+    encoder = TextEncoder("minilm", trainable_layers).eval()
+    for _ in range(2):
+        for pooling in ("", "cls", "mean"):
+            expected = torch.cat([encoder.pool(*encoder([text]), pooling) for text in TEXTS])
+            found = encoder.vectors(TEXTS, pooling)
+            torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+            assert found.requires_grad == bool(trainable_layers)
+
+
+@settings(deadline=None, max_examples=30)
+@given(words=st.lists(st.integers(1, 90), min_size=1, max_size=40))
+def test_groups_hold_every_text_once_with_little_padding(words):
+    encoder = TextEncoder("minilm")
+    texts = ["a " * n for n in words]
+    groups = encoder.groups(texts)
+    assert sorted(i for group in groups for i in group) == list(range(len(texts)))
+    for group in groups:
+        lengths = [len(ids) for ids in encoder.tokenize([texts[i] for i in group])]
+        assert len(group) <= SMALL_GROUP or max(lengths) * len(lengths) <= 1.25 * sum(lengths)
 
 
 def test_weights_of_another_content_are_refused(monkeypatch):

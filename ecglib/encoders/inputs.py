@@ -9,6 +9,11 @@ from ecglib.signals import lead_indices
 CLIP_MV = 10.0  # beyond this is artefact: a pacing spike or a lost electrode, not a heart
 
 
+def standardised(ecg_mv: Tensor) -> Tensor:
+    """Each lead, centred already, to a standard deviation of one; a flat one stays zero. (B, S, T) -> (B, S, T)."""
+    return ecg_mv / ecg_mv.std(dim=-1, keepdim=True).clamp_min(1e-3)
+
+
 def place_leads(ecg_mv: Tensor, leads: Sequence[str] | None = None) -> Tensor:
     """Centre each lead on its mean, clip, and put the leads named into their places among twelve.
 

@@ -3,19 +3,20 @@
 Joins masked modelling of both modalities, behind a cross-attention fusion, with a pairwise sigmoid loss between the two
 encoders and with negative reports searched for in the space of a text encoder (N3S).
 
-    papermill notebooks/c_melt_pretrain.ipynb     # demo: about 3 minutes on two cores, simulated ECGs
+    papermill notebooks/c_melt_pretrain.ipynb     # demo: three to five minutes on two cores, simulated ECGs
     papermill notebooks/c_melt_zero_shot.ipynb    # paper: average macro AUC 77.1 over six sets (table 3)
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ecglib.encoders.inputs import place_leads
+from ecglib.encoders.inputs import place_leads, standardised
 from ecglib.encoders.wave_transformer import WaveTransformer
 from ecglib.errors import ParameterError
 from ecglib.fusion import CrossAttentionFusion, PatchDecoder, masked_mean
@@ -47,23 +48,26 @@ class Config:
     decoder_depth: int = 4  # released
     decoder_heads: int = 6  # released
     terms: tuple[str, ...] = TERMS  # table 6 leaves out siglep
-    negatives: str = "farthest"  # "farthest" (N3S, section 3.2), "nearest", "random" (table 6 without N3S) or "none"
+    negatives: Literal[*ReportNegatives.HOW, "none"] = "farthest"  # N3S, section 3.2; random in table 6 without N3S
     negative_pool: int = 64  # section 3.2
     replaced: float = 0.5  # part of a batch whose report becomes a negative (section 3.2)
-    replaced_pair: str = "negative"  # what siglep says of an ECG and its negative: "negative" or "left-out"
+    replaced_pair: Literal["negative", "left-out"] = "negative"  # what an ECG and its negative are for siglep
     lead_mask: float = 0.5  # probability that a lead is zeroed (section 3.1 after Oh et al. 2022; released value)
     ecg_mask: float = 0.75  # part of the patches that the encoder does not see (released)
     text_mask: float = 0.25  # part of the words that are masked (released)
     maskings: int = 0  # how many maskings of a report are drawn once and kept; 0 draws a new one every step
-    contrast: str = "masked"  # siglep reads the "masked" inputs, in the one pass of figure 1, or the "whole" ones
-    siglep: str = "dot"  # "dot" as in equation 4, or "siglip": cosine with learned scale and bias (Zhai et al. 2023)
+    contrast: Literal["masked", "whole"] = "masked"  # the inputs that siglep reads; masked: the one pass of figure 1
+    siglep: Literal["dot", "siglip"] = "dot"  # equation 4, or cosine with learned scale and bias (Zhai et al. 2023)
     per_record: tuple[str, ...] = ("siglep",)  # terms summed over a record's words, samples or pairs; others are means
-    mem_over: str = "masked"  # patches that equation 2 counts: "masked" (released) or "all"
-    mem_target: str = "standardised"  # each lead to mean 0 and deviation 1 (released), or "millivolts"
+    mem_over: Literal["masked", "all"] = "masked"  # patches that equation 2 counts (released)
+    mem_target: Literal["standardised", "millivolts"] = "standardised"  # each lead to deviation 1 (released)
     dropout: float = 0.1  # released
     text_encoder: str = "flan-t5-base"  # section 3.1; medcpt, deberta and bert in table 7
     trainable_text_layers: int = WHOLE  # released; print does not say that it is frozen
     negatives_encoder: str = ""  # N3S: flan-t5-small beside a Flan-T5 (section 3.2), else the text encoder, both frozen
+
+
+CHOICES = checks.choices_of(Config)
 
 
 class CMELT(CosineScores, nn.Module):
@@ -116,8 +120,7 @@ class CMELT(CosineScores, nn.Module):
         f_x, f_t = self.fusion(h_x, h_t, real)
 
         def mem() -> Tensor:
-            deviation = ecg.std(dim=-1, keepdim=True).clamp_min(1e-3)  # a flat lead stays zero
-            target = self.ecg_encoder.patches(ecg / deviation if config.mem_target == "standardised" else ecg)
+            target = self.ecg_encoder.patches(standardised(ecg) if config.mem_target == "standardised" else ecg)
             hidden = torch.ones(size, length, device=ecg.device).scatter(1, seen, 0.0)
             counted = hidden if config.mem_over == "masked" else None
             return masked_ecg(self.mem_head(f_x, seen, length), target, counted, "mem" in config.per_record)
@@ -150,12 +153,11 @@ class CMELT(CosineScores, nn.Module):
             x, t = self.log_scale.exp() * F.normalize(x, dim=-1), F.normalize(t, dim=-1)
         logits = at_least_float32(x @ t.T) + (self.bias if self.config.siglep == "siglip" else 0.0)  # (B, B)
         diagonal = matched if self.config.replaced_pair == "left-out" else 2 * matched - 1  # sign 0: no gradient
-        sign = (diagonal + 1).diag() - 1
-        return pairwise_sigmoid(logits, sign) / (1 if "siglep" in self.config.per_record else len(logits))
+        return pairwise_sigmoid(logits, diagonal) / (1 if "siglep" in self.config.per_record else len(logits))
 
     def embed_text(self, texts: Sequence[str]) -> Tensor:
-        """t': list of B strings -> (B, D), each distinct text once."""
-        return self.text_encoder.each_once(texts, lambda h_t, real: (self.g_t(masked_mean(h_t, real)),))[0]
+        """t': list of B strings -> (B, D)."""
+        return self.g_t(self.text_encoder.vectors(texts, "mean"))
 
     def encode_ecg(self, ecg: Tensor, leads: Sequence[str] | None = None) -> Tensor:
         """x': (B, S, T) millivolts -> (B, D), unit length; nothing is masked."""
@@ -166,19 +168,9 @@ class CMELT(CosineScores, nn.Module):
         return F.normalize(self.embed_text(texts), dim=-1)
 
 
-CHOICES = {
-    "negatives": (*ReportNegatives.HOW, "none"),
-    "replaced_pair": ("negative", "left-out"),
-    "contrast": ("masked", "whole"),
-    "siglep": ("dot", "siglip"),
-    "mem_over": ("masked", "all"),
-    "mem_target": ("standardised", "millivolts"),
-}
-
-
 def check(config: Config) -> None:
     """Refuse values that have no meaning or that no row of the paper's tables has. Raises ParameterError."""
-    checks.choices("C-MELT", config, CHOICES)
+    checks.choices("C-MELT", config)
     checks.some_of("C-MELT", config, "terms", TERMS)
     checks.some_of("C-MELT", config, "per_record", TERMS, fewest=0)
     if config.negatives == "none" and "etm" in config.terms:
@@ -211,6 +203,7 @@ DEMO = {  # ECGs at 100 Hz, MiniLM frozen, two kept maskings per report
     "fusion_depth": 1,
     # In 800 steps the bare product does not leave its start behind, and a quarter of the patches of half of the leads
     # teaches the contrast little.
+    "lead_mask": 0.1,
     "siglep": "siglip",
     "contrast": "whole",
     "text_encoder": "minilm",

@@ -2,14 +2,20 @@
 
 import math
 from collections.abc import Collection, Mapping
-from typing import Any
+from dataclasses import fields
+from typing import Any, Literal, get_args, get_origin
 
 from ecglib.errors import ParameterError
 
 
-def choices(paper: str, config: Any, allowed: Mapping[str, Collection[str]]) -> None:
-    """Fields that take one of a few words."""
-    for field, words in allowed.items():
+def choices_of(config: type) -> dict[str, tuple[str, ...]]:
+    """Field -> words, for the fields of a Config that are declared as ``Literal`` words."""
+    return {field.name: get_args(field.type) for field in fields(config) if get_origin(field.type) is Literal}
+
+
+def choices(paper: str, config: Any) -> None:
+    """Fields that take one of the words they are declared with."""
+    for field, words in choices_of(type(config)).items():
         if getattr(config, field) not in words:
             raise ParameterError(f"{paper}: {field} is one of {', '.join(words)}, not '{getattr(config, field)}'")
 

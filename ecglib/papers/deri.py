@@ -3,12 +3,13 @@
 Adds to contrastive alignment a cross-modal reconstruction of features, a second alignment of mixed encodings and a
 masked enhancement of the ECG tokens (RME).
 
-    papermill notebooks/deri_pretrain.ipynb       # demo: about 3 minutes on two cores, simulated ECGs
+    papermill notebooks/deri_pretrain.ipynb       # demo: three to five minutes on two cores, simulated ECGs
     papermill notebooks/deri_zero_shot.ipynb      # paper: average macro AUC 78.73 over six tasks (figure 3)
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,17 +40,20 @@ class Config:
     terms: tuple[str, ...] = TERMS  # equation 9; table 4 leaves one out at a time
     temperature: float = 0.07  # released code; 0.7 in section 3.2
     positive_in_denominator: bool = True  # the indicator of equation 2 would drop it
-    rme: str = "attention"  # "attention", "linear" or "dropout": the rows of table 5
+    rme: Literal["attention", "linear", "dropout"] = "attention"  # the rows of table 5
     mask_ratio: float = 0.1  # section 3.4; table 6 goes to 0.5
     shared_embedding: bool = True  # SE_t of equation 6; table 7 removes it
-    score_with: str = "mixed"  # "mixed" or "aligned": table 7
-    projector: str = "linear"  # section 3.2; "mlp" as released
+    score_with: Literal["mixed", "aligned"] = "mixed"  # table 7
+    projector: Literal["linear", "mlp"] = "linear"  # section 3.2; "mlp" as released
     dropout: float = 0.1  # of decoders and of the latent-dropout variant
     resnet_depth: int = 18  # section 4.2
     stage_widths: tuple[int, ...] = (64, 128, 256, 512)
     stem_stride: int = 2
     text_encoder: str = "medcpt"  # section 4.2
     trainable_text_layers: int = 0  # the released tower is frozen whole
+
+
+CHOICES = checks.choices_of(Config)
 
 
 SCHEDULES = {"paper": {"epochs": 50, "batch_size": 4 * 512, "lr": 1e-3, "weight_decay": 1e-8}}  # section 4.2
@@ -143,16 +147,9 @@ class DERI(CosineScores, nn.Module):
         return F.normalize(self.text_encoder.pool(self.project_t(states), mask), dim=-1)
 
 
-CHOICES = {
-    "rme": ("attention", "linear", "dropout"),
-    "score_with": ("mixed", "aligned"),
-    "projector": ("linear", "mlp"),
-}
-
-
 def check(config: Config) -> None:
     """Refuse values that no row of the paper's tables has. Raises ParameterError naming the field."""
-    checks.choices("DERI", config, CHOICES)
+    checks.choices("DERI", config)
     checks.some_of("DERI", config, "terms", TERMS)
     checks.positive("DERI", config, "temperature")
     checks.fractions("DERI", config, "mask_ratio")

@@ -4,13 +4,14 @@ Adds to contrastive alignment a captioning loss, a decoder that writes the text 
 texts enriched by retrieval and a language model (``ecglib/cqa.py``).
 
     papermill notebooks/esi_cqa.ipynb             # the texts: statements -> retrieval -> description, demographics
-    papermill notebooks/esi_pretrain.ipynb        # demo: about 3 minutes on two cores, simulated ECGs
+    papermill notebooks/esi_pretrain.ipynb        # demo: three to five minutes on two cores, simulated ECGs
     papermill notebooks/esi_zero_shot.ipynb       # paper: macro AUC 81.2 on PTB-XL (table 3)
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ MAX_SCALE = 100.0  # of 1 / sigma while it learns, as in CLIP
 class Config:
     """The paper's values; each field names its source. Where it is silent, ``DEVIATIONS`` says so."""
 
-    ecg_encoder: str = "convnext-base"  # section 4.1; "convnext-tiny" is ESI-tiny
+    ecg_encoder: Literal[*ECG_ENCODERS] = "convnext-base"  # section 4.1; "convnext-tiny" is ESI-tiny
     width: int = 512  # D, of the shared space and the decoder; open in the paper
     decoder_depth: int = 4  # open in the paper
     decoder_heads: int = 8  # open in the paper
@@ -59,14 +60,17 @@ class Config:
     terms: tuple[str, ...] = TERMS  # section 3.2.1
     contrastive_weight: float = 1.0  # lambda_Con, section 3.2.1
     caption_weight: float = 1.0  # lambda_Cap, section 3.2.1
-    caption_mean: str = "token"  # "token", or "text" for the printed sum over a text
+    caption_mean: Literal["token", "text"] = "token"  # "text": the printed sum over a text
     caption_tokens: int = 255  # words of a text that are captioned; open in the paper
-    caption_vocabulary: str = "all"  # words to choose from: "all", or "seen" in the texts of this training
+    caption_vocabulary: Literal["all", "seen"] = "all"  # words to choose from; "seen" in the texts of this training
     temperature: float = 0.07  # sigma at the start; open in the paper
     temperature_learns: bool = True  # open in the paper; the released one learns
     text_encoder: str = "biolinkbert"  # section 4.1
     trainable_text_layers: int = -1  # "the two encoders are jointly optimized", section 3.2.1
-    text_reading: str = "whole"  # "sentences": a text is the mean of its sentences, each distinct one encoded once
+    text_reading: Literal["whole", "sentences"] = "whole"  # "sentences": a text is the mean of its sentences
+
+
+CHOICES = checks.choices_of(Config)
 
 
 class ESI(CosineScores, nn.Module):
@@ -111,10 +115,9 @@ class ESI(CosineScores, nn.Module):
         return [text.split(". ") if self.config.text_reading == "sentences" else [text] for text in texts]
 
     def text_vectors(self, texts: Sequence[str]) -> Tensor:
-        """T_i, not yet of unit length: B strings -> (B, D); each distinct part is encoded once."""
-        parts, pool = self.parts(texts), self.text_encoder.pool
-        flat = [part for of_text in parts for part in of_text]
-        (pooled,) = self.text_encoder.each_once(flat, lambda states, mask: (pool(states, mask),))  # (N, D)
+        """T_i, not yet of unit length: B strings -> (B, D)."""
+        parts = self.parts(texts)
+        pooled = self.text_encoder.vectors([part for of_text in parts for part in of_text])  # (N, D_t)
         means = [of_text.mean(dim=0) for of_text in pooled.split([len(of_text) for of_text in parts])]
         return self.project_t(torch.stack(means))
 
@@ -154,17 +157,9 @@ class ESI(CosineScores, nn.Module):
         return F.normalize(self.text_vectors(texts), dim=-1)
 
 
-CHOICES = {
-    "ecg_encoder": tuple(ECG_ENCODERS),
-    "caption_mean": ("token", "text"),
-    "caption_vocabulary": ("all", "seen"),
-    "text_reading": ("whole", "sentences"),
-}
-
-
 def check(config: Config) -> None:
     """Refuse values that make no model. Raises ParameterError naming the field."""
-    checks.choices("ESI", config, CHOICES)
+    checks.choices("ESI", config)
     checks.some_of("ESI", config, "terms", TERMS)
     checks.positive("ESI", config, "temperature", "contrastive_weight", "caption_weight")
     if config.caption_tokens < 1:

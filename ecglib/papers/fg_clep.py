@@ -3,7 +3,7 @@
 Adds to contrastive alignment a sigmoid loss for several findings at once, a semantic similarity matrix against false
 negatives, and a second stage on reports that waveform features were added to, each checked by the first stage.
 
-    papermill notebooks/fg_clep_pretrain.ipynb    # demo: about 3 minutes on two cores, simulated ECGs
+    papermill notebooks/fg_clep_pretrain.ipynb    # demo: three to five minutes on two cores, simulated ECGs
     papermill notebooks/fg_clep_reports.ipynb     # what was proposed, kept and true
     papermill notebooks/fg_clep_zero_shot.ipynb   # paper: average macro AUC 82.27 over six tasks (tables 2 and 4)
 """
@@ -13,6 +13,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -40,17 +41,17 @@ class Config:
     """The paper's values; each field names its source. "Open" is what the paper does not say."""
 
     width: int = 256  # P of equations 1b and 2b; open
-    projector: str = "linear"  # f_e and f_t; open
-    loss: str = "sigmoid"  # equation 5; "info_nce" is the row "w/o architecture modification" of table 4
-    sign: str = "intended"  # of the similarity in equation 5; "printed" pushes pairs apart
-    scale_form: str = "exp"  # the factor is e^t with t = log 10, as in SigLIP; "plain": t itself
+    projector: Literal["linear", "mlp"] = "linear"  # f_e and f_t; open
+    loss: Literal["sigmoid", "info_nce"] = "sigmoid"  # equation 5; table 4, "w/o architecture modification"
+    sign: Literal["intended", "printed"] = "intended"  # of the similarity in equation 5; "printed" pushes pairs apart
+    scale_form: Literal["exp", "plain"] = "exp"  # the factor is e^t with t = log 10, as in SigLIP; "plain": t itself
     initial_bias: float = -10.0  # b, "Pre-training Implementation"
     fnm_weight: float = 0.03  # lambda of equation 7; open; 0 leaves L_fnm out
     semantic_gradient: bool = True  # whether S of equation 3 passes a gradient; open
-    probability: str = "learned"  # equation 8 with t and b of equation 5; "printed": sigma(sim) alone
+    probability: Literal["learned", "printed"] = "learned"  # equation 8 with t and b of equation 5; sigma(sim) alone
     threshold: float = 0.02  # above it a feature enters the report (algorithm 1, line 8); open
     lead_ensemble: bool = False  # the rows ENS of table 2; tables 4 to 7 average the rows without
-    ecg_encoder: str = "resnet50"  # table 7
+    ecg_encoder: Literal["resnet18", "resnet50", "resnet152", "vit"] = "resnet50"  # table 7
     stage_widths: tuple[int, ...] = (64, 128, 256, 512)  # He et al. 2016
     stem_stride: int = 2
     vit_width: int = 192  # ViT-tiny; which ViT table 7 has is open
@@ -59,6 +60,9 @@ class Config:
     vit_patch: int = 50
     text_encoder: str = "bioclinicalbert"  # table 6 has others
     trainable_text_layers: int = -1  # the whole tower learns; open
+
+
+CHOICES = checks.choices_of(Config)
 
 
 SCHEDULES = {
@@ -97,9 +101,8 @@ class FGCLEP(nn.Module):
         return self.project_e(tokens.mean(dim=1))
 
     def embed_text(self, texts: Sequence[str]) -> Tensor:
-        """t_p = f_t(E_txt(x)), equation 2: B strings -> (B, D); each distinct text is encoded once."""
-        (pooled,) = self.text_encoder.each_once(texts, lambda states, mask: (self.text_encoder.pool(states, mask),))
-        return self.project_t(pooled)
+        """t_p = f_t(E_txt(x)), equation 2: B strings -> (B, D)."""
+        return self.project_t(self.text_encoder.vectors(texts))
 
     def scale(self) -> Tensor:
         """The factor of the similarity in equation 5."""
@@ -167,19 +170,9 @@ class FGCLEP(nn.Module):
         return other
 
 
-CHOICES = {
-    "loss": ("sigmoid", "info_nce"),
-    "sign": ("intended", "printed"),
-    "scale_form": ("exp", "plain"),
-    "probability": ("learned", "printed"),
-    "projector": ("linear", "mlp"),
-    "ecg_encoder": ("resnet18", "resnet50", "resnet152", "vit"),
-}
-
-
 def check(config: Config) -> None:
     """Refuse values that no row of the paper's tables has. Raises ParameterError naming the field."""
-    checks.choices("FG-CLEP", config, CHOICES)
+    checks.choices("FG-CLEP", config)
     if not 0 <= config.fnm_weight < math.inf:
         raise ParameterError(f"FG-CLEP: fnm_weight is zero or positive, not {config.fnm_weight}")
     if not 0 <= config.threshold <= 1:

@@ -3,7 +3,7 @@
 Adds to contrastive alignment the cardiac entities that reports name, learned by a query network, and an encoder whose
 tokens belong to single leads, so that any subset of leads is an input.
 
-    papermill notebooks/k_merl_pretrain.ipynb     # demo: about 3 minutes on two cores, simulated ECGs
+    papermill notebooks/k_merl_pretrain.ipynb     # demo: three to five minutes on two cores, simulated ECGs
     papermill notebooks/k_merl_zero_shot.ipynb    # paper: average macro AUC 76.52 with 12 leads, 71.61 with one
 """
 
@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from ecglib.encoders.inputs import place_leads
 from ecglib.encoders.lead_vit import N_LEADS, SIZES, LeadViT
 from ecglib.errors import ParameterError
-from ecglib.fusion import QueryNetwork, masked_mean, projector
+from ecglib.fusion import QueryNetwork, projector
 from ecglib.knowledge import entity_table
 from ecglib.losses import entity_bce, info_nce, one_way_nce
 from ecglib.masking import visible_groups
@@ -46,15 +47,15 @@ SCHEDULES = {
 class Config:
     """The paper's values; each field names its source."""
 
-    ecg_encoder: str = "tiny"  # ViT-tiny (section 4.1); figure 8 goes to "small", "middle", "base"
+    ecg_encoder: Literal[*SIZES] = "tiny"  # ViT-tiny (section 4.1); figure 8 goes to "small", "middle", "base"
     token_samples: int = 100  # p (section 5); figure 7 goes from 25 to 200
     record_samples: int = 5000  # ten seconds at 500 Hz, so M = 50 segments
     lead_tokens: bool = True  # table 2b removes one of these three at a time
     lead_positions: bool = True
     time_positions: bool = True
-    lead_masking: str = "dynamic"  # "dynamic", "fixed" or "none": table 2d
+    lead_masking: Literal["dynamic", "fixed", "none"] = "dynamic"  # table 2d
     min_masked_leads: int = 9  # 9, 10 or 11 are masked (section 3.3); figure 7
-    segment_masking: str = "per_lead"  # "per_lead", "joint" or "none": table 2d
+    segment_masking: Literal["per_lead", "joint", "none"] = "per_lead"  # table 2d
     segment_mask_ratio: float = 0.25  # section 3.3; figure 7 goes to 0.75
     entities: str = "knowledge"  # the knowledge base's, or the hash of a mined table (section 3.4, tables 2c and 6a)
     query_layers: int = 4  # section 3.5; table 6b goes from 1 to 5
@@ -67,11 +68,14 @@ class Config:
     width: int = 256  # D, the shared space
     terms: tuple[str, ...] = TERMS  # equation 3; table 2a
     temperature: float = 0.07  # section 3.5
-    direction: str = "both"  # "both", or "ecg_to_text" as equation 2 prints it
+    direction: Literal["both", "ecg_to_text"] = "both"  # one way as equation 2 prints it
     positive_in_denominator: bool = True  # the indicator of equation 2 would drop it
-    score_with: str = "query"  # "query" network, or "cosine": what is left without its term
+    score_with: Literal["query", "cosine"] = "query"  # the query network; without its term, a cosine is left
     text_encoder: str = "medcpt"  # section 4.1; table 2e
     trainable_text_layers: int = 0  # the tower of MERL, whose settings are inherited, is frozen whole
+
+
+CHOICES = checks.choices_of(Config)
 
 
 class KMERL(CosineScores, nn.Module):
@@ -116,8 +120,8 @@ class KMERL(CosineScores, nn.Module):
         return torch.from_numpy(self._labels(reports)).to(self.text_encoder.device)
 
     def text_vectors(self, texts: Sequence[str]) -> Tensor:
-        """AvgPool(z_t): B strings -> (B, D_t); each distinct text is encoded once."""
-        return self.text_encoder.each_once(texts, lambda states, mask: (masked_mean(states, mask),))[0]
+        """AvgPool(z_t): B strings -> (B, D_t)."""
+        return self.text_encoder.vectors(texts, "mean")
 
     def queries(self, names: Sequence[str]) -> Tensor:
         """q = F_T(q) of section 3.5, what the query network is asked: Q names -> (Q, D_t), unit length."""
@@ -182,13 +186,6 @@ class KMERL(CosineScores, nn.Module):
         return self.query_network(asked, self.ecg_tokens(ecg, leads))
 
 
-CHOICES = {
-    "ecg_encoder": tuple(SIZES),
-    "lead_masking": ("dynamic", "fixed", "none"),
-    "segment_masking": ("per_lead", "joint", "none"),
-    "direction": ("both", "ecg_to_text"),
-    "score_with": ("query", "cosine"),
-}
 LIMITS = {
     "min_masked_leads": (0, N_LEADS - 1),
     "query_layers": (1, 48),
@@ -207,7 +204,7 @@ def masked_range(config: Config) -> tuple[int, int]:
 
 def check(config: Config) -> None:
     """Refuse values that no row of the paper's tables has. Raises ParameterError naming the field."""
-    checks.choices("K-MERL", config, CHOICES)
+    checks.choices("K-MERL", config)
     checks.some_of("K-MERL", config, "terms", TERMS)
     scorer = {"query": "query", "cosine": "contrast"}[config.score_with]
     if scorer not in config.terms:

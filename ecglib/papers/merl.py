@@ -2,12 +2,13 @@
 
 Two alignments: of an ECG with its report (CMA), and of an ECG with itself under latent dropout (UMA).
 
-    papermill notebooks/merl_pretrain.ipynb       # demo: about 3 minutes on two cores, simulated ECGs
+    papermill notebooks/merl_pretrain.ipynb       # demo: three to five minutes on two cores, simulated ECGs
     papermill notebooks/merl_zero_shot.ipynb      # quoted: average macro AUC 75.25 over six tasks (DERI, figure 3)
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,11 +39,11 @@ SCHEDULES = {
 class Config:
     """The values of the released code, where nothing else is said."""
 
-    ecg_encoder: str = "resnet18"  # or "vit_tiny": both were released; K-MERL's table 1 has a row for each
+    ecg_encoder: Literal["resnet18", "vit_tiny"] = "resnet18"  # both were released; K-MERL's table 1 has a row for each
     width: int = 256  # D, the shared space
     terms: tuple[str, ...] = TERMS
     temperature: float = 0.07  # of both terms, never learned
-    uma_views: str = "dropout"  # of one embedding, as DERI section 3.4 tells it; "linear" as released
+    uma_views: Literal["dropout", "linear"] = "dropout"  # of one embedding, as DERI section 3.4 tells; linear: released
     dropout: float = 0.1  # of the two views
     pool_heads: int = 4  # of the attention pooling behind the ResNet
     stage_widths: tuple[int, ...] = (64, 128, 256, 512)  # ResNet18-1D
@@ -53,6 +54,9 @@ class Config:
     vit_patch: int = 50  # samples: a tenth of a second at 500 Hz
     text_encoder: str = "medcpt"
     trainable_text_layers: int = 0  # the released tower is frozen whole
+
+
+CHOICES = checks.choices_of(Config)
 
 
 class MERL(CosineScores, nn.Module):
@@ -95,11 +99,8 @@ class MERL(CosineScores, nn.Module):
         return self.views[0](latent), self.views[1](latent)
 
     def text_vectors(self, texts: Sequence[str]) -> Tensor:
-        """B strings -> (B, D); each distinct text is encoded once."""
-        (vectors,) = self.text_encoder.each_once(
-            texts, lambda states, mask: (self.project_t(self.text_encoder.pool(states, mask)),)
-        )
-        return vectors
+        """B strings -> (B, D)."""
+        return self.project_t(self.text_encoder.vectors(texts))
 
     def losses(self, batch: dict) -> dict[str, Tensor]:
         """The enabled alignments, each a scalar."""
@@ -121,12 +122,9 @@ class MERL(CosineScores, nn.Module):
         return F.normalize(self.text_vectors(texts), dim=-1)
 
 
-CHOICES = {"ecg_encoder": ("resnet18", "vit_tiny"), "uma_views": ("dropout", "linear")}
-
-
 def check(config: Config) -> None:
     """Refuse values that no variant of MERL has. Raises ParameterError naming the field."""
-    checks.choices("MERL", config, CHOICES)
+    checks.choices("MERL", config)
     checks.some_of("MERL", config, "terms", TERMS)
     checks.positive("MERL", config, "temperature")
     checks.fractions("MERL", config, "dropout")

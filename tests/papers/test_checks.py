@@ -1,6 +1,8 @@
 """What papers refuse alike: one message that names paper, field, value and what is allowed."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 
@@ -11,7 +13,6 @@ from ecglib.papers import checks
 @pytest.mark.parametrize(
     ("check", "message"),
     [
-        (lambda c: checks.choices("X", c, {"word": ("a", "b")}), "X: word is one of a, b, not 'c'"),
         (lambda c: checks.some_of("X", c, "none", ("a",)), "X: none are some of a, each once, not ''"),
         (lambda c: checks.some_of("X", c, "twice", ("a",)), "X: twice are some of a, each once, not 'a,a'"),
         (lambda c: checks.some_of("X", c, "other", ("a",)), "X: other are some of a, each once, not 'z'"),
@@ -24,15 +25,27 @@ from ecglib.papers import checks
 )
 def test_refused(check, message):
     config = SimpleNamespace(
-        word="c", none=(), twice=("a", "a"), other=("z",), zero=0, one=1, infinite=float("inf"), missing=float("nan")
+        none=(), twice=("a", "a"), other=("z",), zero=0, one=1, infinite=float("inf"), missing=float("nan")
     )
     with pytest.raises(ParameterError, match=f"^{message}$"):
         check(config)
 
 
+@dataclass
+class Words:
+    word: Literal["a", "b"] = "a"
+    free: str = "c"
+
+
+def test_words_stand_once_in_the_declaration():
+    assert checks.choices_of(Words) == {"word": ("a", "b")}
+    checks.choices("X", Words())
+    with pytest.raises(ParameterError, match=r"^X: word is one of a, b, not 'c'$"):
+        checks.choices("X", Words(word="c"))
+
+
 def test_allowed():
-    config = SimpleNamespace(word="a", some=("a",), none=(), half=0.5, zero=0.0)
-    checks.choices("X", config, {"word": ("a", "b")})
+    config = SimpleNamespace(some=("a",), none=(), half=0.5, zero=0.0)
     checks.some_of("X", config, "some", ("a", "b"))
     checks.some_of("X", config, "none", ("a", "b"), fewest=0)
     checks.positive("X", config, "half")

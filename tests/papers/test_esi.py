@@ -14,19 +14,19 @@ from ecglib.losses import captioning, info_nce
 from ecglib.papers import esi
 from ecglib.train import TrainingData
 
+ENCODERS = dict(esi.ECG_ENCODERS)  # before a fixture takes a smaller demo
 REPORTS = ["sinus rhythm", "atrial fibrillation with rapid response", "left bundle branch block", "inferior infarct"]
 
 
 @pytest.fixture(autouse=True)
 def small_encoder(monkeypatch):
-    """A ConvNeXt of a few thousand weights under a name of its own; everything else is the demo's."""
-    monkeypatch.setitem(esi.ECG_ENCODERS, "small", lambda: esi.ConvNext1d((1, 1, 1, 1), (8, 8, 16, 16)))
-    monkeypatch.setitem(esi.CHOICES, "ecg_encoder", tuple(esi.ECG_ENCODERS))
+    """A ConvNeXt of a few thousand weights in the place of the demo's; everything else is the demo's."""
+    monkeypatch.setitem(esi.ECG_ENCODERS, "convnext-demo", lambda: esi.ConvNext1d((1, 1, 1, 1), (8, 8, 16, 16)))
 
 
 def small(**changes):
     torch.manual_seed(0)
-    return esi.demo_model(**({"ecg_encoder": "small", "width": 32, "decoder_depth": 1} | changes))
+    return esi.demo_model(**({"width": 32, "decoder_depth": 1} | changes))
 
 
 def batch(n=4, seed=0, samples=400):
@@ -58,7 +58,7 @@ def test_paper_values():
     ],
 )
 def test_signal_encoders_have_the_sizes_of_table_5b(name, printed_millions, within):
-    encoder = esi.ECG_ENCODERS[name]()
+    encoder = ENCODERS[name]()
     assert sum(p.numel() for p in encoder.parameters()) / 1e6 == pytest.approx(printed_millions, rel=within)
 
 

@@ -83,8 +83,8 @@ def test_text_tower_learns_whole_or_not_at_all():
 def test_terms_are_equations_3_to_7():
     """Both terms by naive double loops over the public embeddings, in float64."""
     model = small().double().eval()
-    pool = model.text_encoder.pool
-    model.text_encoder.pool = lambda states, mask: pool(states, mask).double()
+    vectors = model.text_encoder.vectors
+    model.text_encoder.vectors = lambda texts: vectors(texts).double()
     b = batch()
     b["ecg"] = b["ecg"].double()
     e_p, t_p = model.embed_ecg(b["ecg"]), model.embed_text(b["report"])
