@@ -61,6 +61,8 @@ added = parse_leads("I,II,III,aVF,aVR,aVL,V1,V2,V3,V4,V5,V6")  # section 4.2, pa
 numbers = [part.strip() for part in lead_counts.split(",") if part.strip()]
 if wrong := [part for part in numbers if part not in map(str, range(1, 12))]:
     raise ParameterError(f"lead_counts = {lead_counts!r}: {', '.join(wrong)} is no number of leads from 1 to 11")
+if len(set(numbers)) < len(numbers):
+    raise ParameterError(f"lead_counts = {lead_counts!r} names a number twice: once is enough")
 
 # %% [markdown]
 # ## Model

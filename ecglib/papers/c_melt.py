@@ -29,6 +29,7 @@ from ecglib.papers.sizes import sizes
 from ecglib.prompts import CosineScores
 from ecglib.retrieval import ReportNegatives, pooled
 from ecglib.text import WHOLE, TextEncoder
+from ecglib.text_models import RANDOM
 
 CARD, DEVIATIONS = read_record(__file__)
 
@@ -176,6 +177,10 @@ def check(config: Config) -> None:
     if config.negatives == "none" and "etm" in config.terms:
         raise ParameterError("C-MELT: without negatives every pair matches: leave etm out of terms too")
     checks.fractions("C-MELT", config, "replaced", "lead_mask", "ecg_mask", "text_mask")
+    checks.within("C-MELT", config, {"layers": (1, 48), "fusion_depth": (1, 48), "decoder_depth": (1, 48)})
+    for width, heads in ((config.width, config.heads), (config.decoder_width, config.decoder_heads)):
+        if heads < 1 or width % heads:
+            raise ParameterError(f"C-MELT: heads must divide the width, {heads} do not divide {width}")
     if (config.maskings < 1) != (config.trainable_text_layers == WHOLE):
         raise ParameterError(
             f"C-MELT: maskings = {config.maskings} with trainable_text_layers = {config.trainable_text_layers}: frozen "
@@ -185,10 +190,12 @@ def check(config: Config) -> None:
 
 def build(config: Config, text_encoder: TextEncoder | None = None) -> CMELT:
     """The model of a Config, freshly initialised; a text tower that is loaded already can be handed in."""
+    check(config)
     ecg_encoder = WaveTransformer(config.width, config.layers, config.heads, config.conv_widths, dropout=config.dropout)
     tower = text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers)
-    usual = "flan-t5-small" if config.text_encoder.startswith("flan-t5") else config.text_encoder
-    name = config.negatives_encoder or usual
+    size, prefix = config.text_encoder.removeprefix(RANDOM), RANDOM * config.text_encoder.startswith(RANDOM)
+    usual = "flan-t5-small" if size.startswith("flan-t5") else size
+    name = config.negatives_encoder or prefix + usual
     shared = name == config.text_encoder and not config.trainable_text_layers
     return CMELT(config, ecg_encoder, tower, tower if shared else TextEncoder(name))
 

@@ -284,7 +284,7 @@ def test_whole_inputs_for_the_contrast(small):
 
 
 def test_leads_are_masked_in_training_only(small):
-    model = small().eval()
+    model = small(lead_mask=0.5).eval()
     torch.testing.assert_close(model.encode_ecg(batch()["ecg"]), model.encode_ecg(batch()["ecg"]))
     seen = []
     embed = model.ecg_encoder.embed
@@ -323,6 +323,13 @@ def test_demo_size_and_shared_tower():
     with_layer = c_melt.demo_model(trainable_text_layers=1)
     assert with_layer.negatives_encoder is not with_layer.text_encoder
     assert with_layer.negatives_encoder.trainable_layers == 0
+
+
+def test_random_weights_keep_the_shape_of_the_negatives_encoder():
+    """Beside a Flan-T5 base of random weights stands a small one of random weights, as section 3.2 has it."""
+    config = c_melt.demo_config(text_encoder="random:flan-t5-base", width=32, layers=1, decoder_depth=1)
+    model = c_melt.build(config, TextEncoder("random:flan-t5-base"))
+    assert (model.negatives_encoder.name, model.negatives_encoder.width) == ("random:flan-t5-small", 512)
 
 
 def test_planted_truth_is_found(small):
@@ -374,6 +381,9 @@ def test_planted_truth_is_found(small):
         ({"maskings": 0}, "need maskings of 1 or more"),
         ({"trainable_text_layers": WHOLE}, "a tower that learns whole needs 0"),
         ({"negative_pool": 0}, "at least one report"),
+        ({"layers": 0}, "layers goes from 1 to 48, not 0"),
+        ({"heads": 5}, "5 do not divide"),
+        ({"decoder_heads": 0}, "0 do not divide"),
     ],
 )
 def test_impossible_values_are_refused(small, changes, message):
