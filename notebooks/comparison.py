@@ -64,9 +64,9 @@ records = side_by_side.records(run, stems)
 side_by_side.terms_table(run, stems, records)
 
 # %% [markdown]
-# The ECG encoders have about a million parameters each, but not the same cost: a convolution over 1,000 samples and a
-# transformer over 20 tokens differ in arithmetic by an order of magnitude. Parameters were held equal because that is
-# how the papers' own tables are built; {doc}`/book/run_it` says where the speeds are measured.
+# The ECG encoders have about as many parameters, but not the same cost: a convolution slides over every sample, a
+# transformer reads far fewer tokens. Parameters were held equal because that is how the papers' own tables are built;
+# {doc}`/book/run_it` says where the speeds are measured.
 
 # %% [markdown]
 # ## Scores

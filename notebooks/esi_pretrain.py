@@ -209,8 +209,8 @@ chapters.schedules(paper_says, schedule, "section 4.1")
 # * `shuffled = 0.5`: half the pairs lie. What happens to the two losses?
 # * `n_records = 800`, `1600`, `3200`: the beginning of figure 5.
 # * `mixture = "all"` beside the default is table 6; score both in the next chapter.
-# * `ecg_encoder = "vit-demo"` is a transformer of the same size (table 5b); `"xresnet101"` has twice the weights and
-#   takes three times as long.
+# * `ecg_encoder = "vit-demo"` is a transformer of about the same size (table 5b); `"xresnet101"` is the paper's own at
+#   its full size, larger than this chapter's encoder and slower.
 # * `caption_mean = "text"` takes the printed sum at its word, so that the caption outweighs the contrast manyfold.
 
 # %% [markdown]
