@@ -194,7 +194,7 @@ def build(config: Config, text_encoder: TextEncoder | None = None) -> FGCLEP:
 
 DEMO = {  # half the width, ECGs at 100 Hz, MiniLM frozen
     "width": 128,
-    "ecg_encoder": "resnet18",  # of equal size, ResNet50's bottlenecks take 1.6 times as long
+    "ecg_encoder": "resnet18",  # of equal size, ResNet50's bottlenecks take longer
     "stage_widths": (32, 64, 128, 256),
     "stem_stride": 4,
     "vit_width": 128,
