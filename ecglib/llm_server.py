@@ -182,12 +182,13 @@ class _Run:
         """One item, with retries."""
         import openai
 
-        server, timed_out = self.server, False
-        for attempt in count():
+        server, timed_out, attempt = self.server, False, 0
+        while True:
             wait_s = min(server.backoff_s * 2**attempt, MAX_BACKOFF_S) * random.uniform(0.75, 1.25)
+            request = self.request(item)
             try:
                 async with asyncio.timeout(server.timeout_s):
-                    return self.reply(await client.chat.completions.create(**self.request(item)))
+                    return self.reply(await client.chat.completions.create(**request))
             except (TimeoutError, openai.APITimeoutError):
                 if timed_out or server.retries == 0:
                     return Reply(status="timed_out", reason=f"no answer in {server.timeout_s:g} s")
@@ -198,8 +199,8 @@ class _Run:
                     raise _Stop(f"no longer answers ({cause} after {attempt} retries)") from None
             except openai.APIStatusError as error:
                 code = error.status_code
-                if code in (400, 422) and self.leave_out(error):
-                    continue
+                if code in (400, 422) and self.leave_out(error, request):
+                    continue  # no retry: the next request is another one
                 passing = code in (408, 409, 429) or code >= 500
                 if passing and attempt < server.retries:
                     wait_s = self.wished(error.response.headers.get("retry-after"), wait_s)
@@ -210,9 +211,8 @@ class _Run:
                     return Reply(status="failed", reason=self.said(error))
             except (openai.APIError, ValueError) as error:  # an answer of another shape than the protocol's
                 return Reply(status="failed", reason=f"not the protocol's answer: {self.clean(str(error))[:160]}")
-            server.retried += 1
+            attempt, server.retried = attempt + 1, server.retried + 1
             await asyncio.sleep(wait_s)
-        raise AssertionError("count() never ends")
 
     def request(self, item: Hashable) -> dict:
         """The body of a request, without the options that this server refuses."""
@@ -236,16 +236,20 @@ class _Run:
             options["max_completion_tokens"] = self.task.max_answer_tokens
         return {"model": server.model, "messages": messages, **options}
 
-    def leave_out(self, error) -> bool:
-        """Leave out the option a server complains of; unless it names one, the constrained answer."""
+    def leave_out(self, error, request: dict) -> bool:
+        """Leave out the option a server complains of; unless it names one, the constrained answer.
+
+        False when ``request`` did not carry it, so that sending again would change nothing.
+        """
         refused = self.server.refused_options
         body = error.body if isinstance(error.body, dict) else {}
         named = str(body.get("param") or "").partition(".")[0]
         optional = ("response_format", "seed", "temperature", "max_tokens", "max_completion_tokens")
         option = named if named in optional else "response_format"
-        if option in refused or (named and named not in optional):
+        if option not in request or (named and named not in optional):
             return False
-        refused.append(option)
+        if option not in refused:  # else another request found it out while this one was on its way
+            refused.append(option)
         return True
 
     def wished(self, header: str | None, otherwise_s: float) -> float:

@@ -136,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
         if model == "cuts-line" and times < 2:
             self.close_connection = True
             return self.connection.shutdown(socket.SHUT_RDWR)
-        if model == "free-text" and "response_format" in body:
+        if model == "stubborn" or (model == "free-text" and "response_format" in body):
             return self.error(400, "response_format is not supported")
         if model == "modern" and (refused := {"max_tokens", "temperature"} & set(body)):
             name = sorted(refused)[0]

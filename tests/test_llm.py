@@ -114,18 +114,28 @@ def test_instructions_in_the_user_message_for_models_without_a_system_role(serve
     assert answers.summary()["answered"] == 3
 
 
+@pytest.mark.parametrize("concurrency", [1, 8])
 @pytest.mark.parametrize(
     ("name", "refused"), [("free-text", ["response_format"]), ("modern", ["max_tokens", "temperature"])]
 )
-def test_options_a_server_refuses_are_left_out_and_recorded(server, name, refused):
+def test_options_a_server_refuses_are_left_out_and_recorded(server, name, refused, concurrency):
     before = len(server.log())
-    answers = ask(ENTITIES, REPORTS, model_of(server, name, concurrency=1))
-    assert answers.summary()["answered"] == 3
+    reports = [f"sinus rhythm. case {i}" for i in range(60)]
+    answers = ask(ENTITIES, reports, model_of(server, name, concurrency=concurrency, retries=0))
+    assert answers.summary()["answered"] == 60
     assert answers.summary()["refused_options"] == refused
+    assert answers.notes["retries"] == 0
     options = server.log()[-1]["options"]
     assert not set(options) & set(refused)
     assert ("max_completion_tokens" in options) == (name == "modern")
-    assert len(server.log()) - before == 2 + len(refused)  # found out once, not for every report
+    # Found out once for each request that was on its way then, not for every report.
+    assert 60 + len(refused) <= len(server.log()) - before <= 60 + concurrency * len(refused)
+
+
+def test_a_refusal_that_leaving_out_does_not_cure_is_the_reports_failure(server):
+    before = len(server.log())
+    answers = ask(ENTITIES, ["sinus rhythm"], model_of(server, "stubborn"))
+    assert (answers[0].status, len(server.log()) - before) == ("failed", 2)  # without the option, then no more
 
 
 # --- a server that does not ---
