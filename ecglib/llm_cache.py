@@ -1,9 +1,9 @@
 """Answers of a language model on disk, so that a run that was cut off asks only what is missing.
 
-One folder per task and model; in it, each run appends to a file of its own, one JSON object a line, so that no lock
-is needed however many processes ask at once, on whatever file system. A process that dies can damage only the last
-line of its own file; such a line is left out, and its report is asked again. What is kept is the model's text as it
-came, under a hash of the question: checks are applied anew on every reading, and no report lies in the cache.
+One folder per task, model and server; in it, each run appends to a file of its own, one JSON object a line, so that
+no lock is needed however many processes ask at once, on whatever file system. A process that dies can damage only the
+last line of its own file; such a line is left out, and its report is asked again. What is kept is the model's text as
+it came, under a hash of the question: checks are applied anew on every reading, and no report lies in the cache.
 """
 
 import json
@@ -23,7 +23,7 @@ class AnswerCache:
     Args:
         task: name of the task, for the folder's name.
         fingerprint: of all else in the question: instructions, schema, limits.
-        model: what identifies the model and its settings, JSON values.
+        model: what identifies the model, its server and its settings, JSON values.
     """
 
     def __init__(self, task: str, fingerprint: str, model: dict):

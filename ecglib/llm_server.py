@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from ecglib.errors import ParameterError
 from ecglib.llm_models import Deliver, Reply
 from ecglib.llm_task import AnswerError, Task
+from ecglib.paths import sha256_of
 
 MAX_BACKOFF_S = 30.0
 _STOPS = {  # answers that the next report would get too
@@ -78,20 +79,17 @@ class ServerModel:
                 f"base_url holds more than an address (a name, a password or a query); give the address alone and put "
                 f"the key into the environment variable {self.api_key_env}"
             )
-        for name, least in (
-            ("concurrency", 1),
-            ("retries", 0),
-            ("timeout_s", 1e-3),
-            ("backoff_s", 0),
-            ("give_up_after", 0),
-        ):
+        at_least = {"concurrency": 1, "retries": 0, "timeout_s": 1e-3, "backoff_s": 0, "give_up_after": 0}
+        for name, least in at_least.items():
             if getattr(self, name) < least:
                 raise ParameterError(f"{name} is at least {least}, not {getattr(self, name)}")
 
     def record(self) -> dict:
+        """What identifies the answers: the address only as a hash, since one name is another model elsewhere."""
         return {
             "kind": "server",
             "model": self.model,
+            "address_sha256": sha256_of(self.base_url.rstrip("/"), 12),
             "temperature": self.temperature,
             "seed": self.seed,
             "system_role": self.system_role,

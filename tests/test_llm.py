@@ -78,6 +78,20 @@ def test_second_call_asks_nothing(server):
     assert len(server.log()) == before + 1
 
 
+def test_answers_of_one_server_are_not_those_of_another(server, tmp_path):
+    def asked(url):
+        answers = ask(ENTITIES, REPORTS, ServerModel(url, "good"))
+        return answers.notes["asked"], answers.notes["from_cache"], answers.model["address_sha256"]
+
+    with Server(tmp_path) as other:
+        first, second = asked(server.url), asked(other.url)
+        assert asked(f"{other.url}/") == (0, 2, second[2])
+        assert asked(server.url) == (0, 2, first[2])
+        assert "127.0.0.1" not in json.dumps(ask(ENTITIES, REPORTS, ServerModel(other.url, "good")).summary())
+    assert (first[:2], second[:2]) == ((2, 0), (2, 0))
+    assert first[2] != second[2]
+
+
 def test_notebook_with_a_running_event_loop(server):
     import asyncio
 
