@@ -91,7 +91,7 @@ class Descriptions:
         """What `save` wrote. Raises DataError for a file that is missing, of another format or changed since."""
         path = expand(path)
         if not path.is_file():
-            raise DataError(f"{path} is not there; give texts.jsonl of a run of esi_cqa")
+            raise DataError(f"{path} is not there; give descriptions.jsonl of a run of esi_cqa")
         try:
             head, *lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             described = [Description(**line | {"passages": tuple(line["passages"])}) for line in lines]

@@ -170,7 +170,7 @@ def test_descriptions_come_back_from_disk_or_not_at_all(described, tmp_path):
     path.write_text("[]")
     with pytest.raises(ValueError, match="not a file of descriptions"):
         cqa.Descriptions.read(path)
-    with pytest.raises(ValueError, match="is not there"):
+    with pytest.raises(ValueError, match=r"is not there; give descriptions\.jsonl"):
         cqa.Descriptions.read(tmp_path / "none.jsonl")
 
 
