@@ -6,13 +6,14 @@ is embedded once and each ECG encoded once; similarities are computed only where
     proposals = propose(reports, "knowledge")             # what may be there
     checked = verify(model, store, reports, proposals)    # how likely each is in its ECG
     texts = extend(reports, checked, threshold)           # report + features above the threshold
+    print(outcome(proposals.asked))                       # how many answers were of use
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +21,12 @@ import torch
 from ecglib.data.store import RecordStore
 from ecglib.errors import CheckpointError, ParameterError
 from ecglib.llm import ask
+from ecglib.llm_models import Backend
 from ecglib.paths import atomic_write, sha256_of
 from ecglib.report_tasks import FEATURES
 
 _CHUNK = 256  # features embedded at a time
+OUTCOMES = ("distinct", "answered", "refused", "malformed", "timed_out", "failed", "dropped")  # counts in ``asked``
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ class Proposals:
         return np.repeat(np.arange(len(reports)), counts), np.array(features, dtype=np.int64)
 
 
-def propose(reports: Sequence[str], backend: str = "knowledge") -> Proposals:
-    """Ask a back end of `ecglib.llm` for the waveform features behind each distinct report, once.
+def propose(reports: Sequence[str], backend: Backend | str = "knowledge") -> Proposals:
+    """Ask a back end of `ecglib.llm`, or the name of one, for the waveform features behind each distinct report, once.
 
     A report without a usable answer gets no feature; ``asked`` counts such answers.
     """
@@ -71,6 +74,12 @@ def propose(reports: Sequence[str], backend: str = "knowledge") -> Proposals:
         for report, value in zip(distinct, answers.values, strict=True)
     }
     return Proposals.of(features_of, answers.summary())
+
+
+def outcome(asked: Mapping[str, Any]) -> str:
+    """What became of the questions, in one line for a reader and a run record; ``asked`` as `Proposals` has it."""
+    counts = ", ".join(f"{asked[name]:,} {name.replace('_', ' ')}" for name in OUTCOMES)
+    return f"features by {asked['model']['model']}: {counts}"
 
 
 @dataclass(frozen=True)
@@ -125,10 +134,18 @@ def extend(reports: Sequence[str], checked: Checked, threshold: float) -> list[s
     return [". ".join([report.rstrip(" ."), *of]) if of else report for report, of in zip(reports, added, strict=True)]
 
 
-def kept_on_disk(path: str | Path, made_from: Any, make: Callable[[], list[str]]) -> list[str]:
+class FineGrained(NamedTuple):
+    """Fine-grained reports, B strings, and what became of the questions behind them."""
+
+    texts: list[str]
+    asked: dict[str, Any]
+
+
+def kept_on_disk(path: str | Path, made_from: Any, make: Callable[[], FineGrained]) -> FineGrained:
     """``make()``, or what it gave before: so that a second stage that was interrupted goes on with the very same texts.
 
     ``made_from`` says what the texts depend on (JSON values); texts of anything else in ``path`` are made again.
+    While answers are lost (failed or timed out) nothing is kept and a line says so: the next run asks for them again.
     Raises CheckpointError when the file is there and damaged.
     """
     path, key = Path(path), sha256_of(made_from, 16)
@@ -136,9 +153,12 @@ def kept_on_disk(path: str | Path, made_from: Any, make: Callable[[], list[str]]
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
             if stored["made_from"] == key:
-                return stored["texts"]
+                return FineGrained(stored["texts"], stored["asked"])
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is damaged ({error}); remove it and run again") from error
-    texts = make()
-    atomic_write(path, json.dumps({"made_from": key, "texts": texts}, ensure_ascii=False))
-    return texts
+    made = make()
+    if lost := made.asked["failed"] + made.asked["timed_out"]:
+        print(f"{lost:,} answers failed or timed out: the texts are not kept, and a run from the start asks again")
+    else:
+        atomic_write(path, json.dumps({"made_from": key, **made._asdict()}, ensure_ascii=False))
+    return made

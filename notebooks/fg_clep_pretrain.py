@@ -159,16 +159,18 @@ metrics = pretraining.held_out_retrieval(stage_1, pairs)
 # distinct feature is embedded once, each ECG encoded once, and a feature whose probability $P$ in its ECG exceeds
 # `threshold` becomes a further sentence of the report. Equation 8 prints $P = \sigma(\mathrm{sim})$, which lies
 # between 0.27 and 0.73 and cannot give the probabilities above 0.99 of figure 7; with the learned $t$ and $b$ it can.
-# The texts are kept beside the first stage's weights.
+# The texts are kept beside the first stage's weights, unless a language model's answers were lost on the way.
 
 # %%
 chapters.source(fg_clep.FGCLEP.fine_grained, fine_grained.verify)
 weights = read_config(stage_1.folder)["weights_sha256"]
-texts = fine_grained.kept_on_disk(
+texts, asked = fine_grained.kept_on_disk(
     stage_1.folder / "fine_grained.json",
     [weights, pairs.data.fingerprint, backend, threshold, probability, code_fingerprint("fg_clep")],
     lambda: model.fine_grained(pairs.store, pairs.data.reports, backend),
 )
+outcome = fine_grained.outcome(asked)
+print(outcome)
 extended = sum(text != report for text, report in zip(texts, pairs.data.reports, strict=True))
 print(f"{extended:,} of {len(texts):,} reports were extended; {len(set(texts)):,} distinct texts")
 print(max(texts, key=len)[:600])
@@ -244,4 +246,4 @@ chapters.schedules(paper_says, schedule, "stage 1")
 chapters.deviations(fg_clep.DEVIATIONS)
 
 # %%
-pretraining.record(run, trained, fine, metrics, notes=f"features by {backend}; {extended} reports extended")
+pretraining.record(run, trained, fine, metrics, notes=f"{outcome}; {extended} reports extended")

@@ -82,7 +82,7 @@ print(f"{len(store):,} pairs ({kind}), {len(set(reports)):,} distinct reports; t
 # %%
 proposals = fine_grained.propose(reports, backend)
 asked = {"back end": proposals.asked["model"]["model"]}
-asked |= {key: proposals.asked[key] for key in ("distinct", "answered", "refused", "malformed", "dropped")}
+asked |= {key: proposals.asked[key] for key in fine_grained.OUTCOMES}
 per_report = [len(features) for features in proposals.of_report.values()]
 print(report_tasks.FEATURES.instructions)
 pd.Series(asked | {"distinct features": len(proposals.features), "features per report": np.mean(per_report).round(1)})
@@ -208,5 +208,5 @@ written = run.record(
     model=clep.config,
     training=made_by["training"],
     checkpoint_choice="last step of stage 1",
-    notes=f"features by {backend}; threshold {cut:g}; {kept.sum()} of {len(kept)} kept",
+    notes=f"{fine_grained.outcome(proposals.asked)}; threshold {cut:g}; {kept.sum()} of {len(kept)} kept",
 )

@@ -6,11 +6,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llm_server import Server
 from torch import nn
 
 from ecglib.data.store import write_store
 from ecglib.errors import CheckpointError
-from ecglib.fine_grained import Checked, Proposals, extend, kept_on_disk, propose, verify
+from ecglib.fine_grained import (
+    OUTCOMES,
+    Checked,
+    FineGrained,
+    Proposals,
+    extend,
+    kept_on_disk,
+    outcome,
+    propose,
+    verify,
+)
+from ecglib.llm_server import ServerModel
 from ecglib.signals import LEADS
 from ecglib.waveform_truth import agreement, decided, named_leads, truth
 
@@ -136,19 +148,46 @@ def test_the_knowledge_base_proposes_for_distinct_reports():
     assert features["nothing of note"] == []
 
 
-def test_texts_are_made_once_for_what_they_are_made_from(tmp_path):
+def asked(**counts):
+    return dict.fromkeys(OUTCOMES, 0) | {"model": {"model": "a"}} | counts
+
+
+def test_texts_are_made_once_for_what_they_are_made_from(tmp_path, capsys):
     path, calls = tmp_path / "stage-1" / "fine_grained.json", []
 
     def make():
         calls.append(1)
-        return [f"text {len(calls)}"]
+        return FineGrained([f"text {len(calls)}"], asked(refused=len(calls)))
 
-    assert kept_on_disk(path, ["weights", 0.1], make) == ["text 1"]
-    assert kept_on_disk(path, ["weights", 0.1], make) == ["text 1"]
-    assert kept_on_disk(path, ["weights", 0.2], make) == ["text 2"]
+    assert kept_on_disk(path, ["weights", 0.1], make) == (["text 1"], asked(refused=1))
+    assert kept_on_disk(path, ["weights", 0.1], make) == (["text 1"], asked(refused=1))
+    assert kept_on_disk(path, ["weights", 0.2], make) == (["text 2"], asked(refused=2))
+    assert capsys.readouterr().out == ""
     path.write_text(path.read_text()[:-5])
     with pytest.raises(CheckpointError, match="is damaged"):
         kept_on_disk(path, ["weights", 0.2], make)
+
+
+@pytest.mark.parametrize("status", ["failed", "timed_out"])
+def test_texts_with_lost_answers_are_made_again(tmp_path, capsys, status):
+    path = tmp_path / "fine_grained.json"
+    lost, whole = FineGrained(["a"], asked(**{status: 2})), FineGrained(["a. wave"], asked())
+    assert kept_on_disk(path, ["weights"], lambda: lost) == lost
+    assert not path.exists()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "2 answers failed or timed out" in line
+    assert kept_on_disk(path, ["weights"], lambda: whole) == whole
+    assert kept_on_disk(path, ["weights"], lambda: lost) == whole
+
+
+def test_what_became_of_the_questions_is_one_line_with_every_count(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECGLIB_CACHE", str(tmp_path / "cache"))
+    reports = ["sinus rhythm", "sinus rhythm", "bad rhythm"]
+    with Server(tmp_path) as server:
+        model = ServerModel(server.url, "sometimes", retries=0)
+        proposals = propose(reports, model)
+    said = "features by sometimes: 2 distinct, 0 answered, 0 refused, 1 malformed, 0 timed out, 1 failed, 0 dropped"
+    assert outcome(proposals.asked) == said
 
 
 def records(**changes):

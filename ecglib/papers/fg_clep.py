@@ -24,7 +24,7 @@ from ecglib.encoders.inputs import place_leads
 from ecglib.encoders.resnet1d import ResNet1d
 from ecglib.encoders.vit1d import ViT1d
 from ecglib.errors import ParameterError
-from ecglib.fine_grained import extend, propose, verify
+from ecglib.fine_grained import FineGrained, extend, propose, verify
 from ecglib.fusion import projector
 from ecglib.losses import cosine_matrix, false_negative_mitigation, gather_batch, info_nce, pairwise_sigmoid
 from ecglib.papers import checks
@@ -140,10 +140,10 @@ class FGCLEP(nn.Module):
         """List of B strings -> (B, D), unit length."""
         return F.normalize(self.embed_text(texts), dim=-1)
 
-    def fine_grained(self, store: RecordStore, reports: Sequence[str], backend: str = "knowledge") -> list[str]:
+    def fine_grained(self, store: RecordStore, reports: Sequence[str], backend: str = "knowledge") -> FineGrained:
         """Algorithm 1, part 2: every report with those proposed waveform features that this model finds in its ECG."""
-        checked = verify(self, store, reports, propose(reports, backend))
-        return extend(reports, checked, self.config.threshold)
+        checked = verify(self, store, reports, proposals := propose(reports, backend))
+        return FineGrained(extend(reports, checked, self.config.threshold), proposals.asked)
 
     def encode_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
         """C lists of prompts -> (C, V, D): the class itself and, with the ensemble, in each of 12 leads."""

@@ -286,9 +286,10 @@ def two_stages(data, folder, killed_in=0):
     fit(model, data, schedule, folder / "stage-1", report(1))
     save_pretrained(model, folder / "stage-1", keep_training_state=True)
     weights = read_config(folder / "stage-1")["weights_sha256"]
-    texts = kept_on_disk(
+    texts, asked = kept_on_disk(
         folder / "stage-1" / "fine_grained.json", [weights], lambda: model.fine_grained(data.store, data.reports)
     )
+    assert asked["answered"] == asked["distinct"] == len(set(data.reports))
     model.prepare(texts)
     fit(model, TrainingData(data.store, texts), schedule, folder, report(2))
     return model, texts
