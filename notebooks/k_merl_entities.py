@@ -113,9 +113,10 @@ chapters.source(mining.mine)
 # %% [markdown]
 # ## Mining
 #
-# A cart repeats itself, so each distinct report is asked about once. `merge_by` can merge names further by cosine of
-# their embeddings. The paper uses such a cosine, with the same threshold, to decide which class names its entities
-# already hold.
+# A cart repeats itself, so each distinct report is asked about once. A report without a usable answer adds no entity,
+# and an entity that does not stand in its report is dropped; both are counted. `merge_by` can merge names further by
+# cosine of their embeddings. The paper uses such a cosine, with the same threshold, to decide which class names its
+# entities already hold.
 
 # %%
 store = datasets.pretraining_store(profile, dataset, data_root, seed, n_records)
@@ -133,6 +134,7 @@ mined = mining.mine(reports, backend, embed if merge_by else None, threshold, mi
 mined.save(run.folder / "entities.json")
 name_of_table = entity_table.store(mined)
 print(f"{len(reports):,} reports, {mined.stages['reports']:,} distinct; table {name_of_table} in entities.json")
+print(mining.outcome(mined.stages))
 
 # %% [markdown]
 # The paper's counts stand beside those of this run. The simulator writes the findings of the label vocabulary, so it
@@ -246,5 +248,5 @@ for of, m in measured:
 written = run.record(
     metrics,
     data={"mining": data_entry(common["data_kind"], store, "pretrain", distinct_texts=mined.stages["reports"])},
-    notes=f"entity table {name_of_table}",
+    notes=f"entity table {name_of_table}; {mining.outcome(mined.stages)}",
 )

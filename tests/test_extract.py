@@ -19,6 +19,8 @@ from ecglib.knowledge.entity_table import EntityTable
 from ecglib.knowledge.extract import STATUSES, extract
 from ecglib.knowledge.lexicon import tokens
 from ecglib.knowledge.vocabulary import spellings, synonyms, table
+from ecglib.llm_models import Reply
+from ecglib.report_tasks import ENTITIES, MERGE, VERIFY
 
 MARKS = {"present": "", "uncertain": "?", "negated": "-"}
 EVERY_SYNONYM = [(e.code, name) for e in knowledge.entities() for name in synonyms(e.code)]
@@ -318,6 +320,46 @@ def test_mining_merges_spellings_and_finds_superclasses(tmp_path):
     assert EntityTable.read(mined.save(tmp_path / "entities.json")) == mined
     assert "left ventricular hypertrophy" in mining.mine(REPORTS, uncertain="present").entities
     assert "inferior ischemia" not in mining.mine(REPORTS, min_count=2).entities
+
+
+class Answering:
+    """A back end without a server: task name -> what it says of a report, a Reply or an answer."""
+
+    cached = False
+
+    def __init__(self, **says):
+        self.says = says
+
+    def record(self):
+        return {"kind": "planted", "model": "planted"}
+
+    def replies(self, task, items, deliver):
+        for place, item in enumerate(items):
+            said = self.says[task.name](item) if task.name in self.says else task.from_knowledge(item)
+            deliver(place, said if isinstance(said, Reply) else Reply(json.dumps(said)))
+
+
+def test_answers_of_no_use_are_counted_for_every_question(tmp_path):
+    def entities(report):
+        if "Baseline" in report:
+            return Reply(status="failed", reason="503")
+        known = ENTITIES.from_knowledge(report)["entities"]
+        return {"entities": [*known, {"text": "moon landing", "status": "present"}]}
+
+    def verify(item):
+        return Reply(status="timed_out") if "inferior leads" in item[0] else VERIFY.from_knowledge(item)
+
+    def merge(names):
+        return {"merged": [*MERGE.from_knowledge(names)["merged"], {"name": "x", "merged_name": names[0]}]}
+
+    mined = mining.mine(REPORTS, Answering(entities=entities, verify=verify, merge=merge))
+    counted = {"extract_failed": 1, "extract_dropped": 3, "verify_timed_out": 1, "merge_dropped": 1}
+    assert {key: mined.stages[key] for key in counted} == counted
+    assert mining.outcome(mined.stages) == (
+        "answers of no use: extract: 1 failed, 3 dropped; verify: 1 timed out; merge: 1 dropped"
+    )
+    assert EntityTable.read(mined.save(tmp_path / "entities.json")).stages == mined.stages
+    assert mining.outcome(mining.mine(REPORTS).stages) == "answers of no use: none"
 
 
 def test_a_mined_table_labels_like_the_knowledge_base():

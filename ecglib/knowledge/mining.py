@@ -10,7 +10,7 @@ leave an entity out, but it cannot bring in one that no report states.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,11 +21,12 @@ from ecglib.knowledge.entity_table import UNCERTAIN, EntityTable, with_superclas
 from ecglib.knowledge.extract import extract
 from ecglib.knowledge.lexicon import tokens
 from ecglib.knowledge.vocabulary import Entity, superclasses, table
-from ecglib.llm import AnswerError, Task, ask, backend
+from ecglib.llm import Answer, AnswerError, Task, ask, backend
 
-__all__ = ["PAPER_COUNTS", "UNCERTAIN", "EntityTable", "merge_by_similarity", "mine"]
+__all__ = ["PAPER_COUNTS", "UNCERTAIN", "EntityTable", "merge_by_similarity", "mine", "outcome"]
 
 PAPER_COUNTS = {"extracted": 341, "merged": 252, "superclasses": 25, "entities": 277}  # section 3.4
+QUESTIONS = ("extract", "verify", "merge", "aggregate")
 Embed = Callable[[list[str]], np.ndarray]
 
 
@@ -62,7 +63,11 @@ def mine(
     merge: bool = True,
     aggregate: bool = True,
 ) -> EntityTable:
-    """The entities of a corpus, by the four steps of the paper; ``stages`` of the table counts what each step left.
+    """The entities of a corpus, by the four steps of the paper.
+
+    ``stages`` of the table counts what each step left and, where there are any, the answers that were of no use:
+    ``extract_failed`` (reports), ``verify_malformed``, ``extract_dropped`` (entities that do not stand in their
+    report), and so on; :func:`outcome` puts them into words.
 
     Args:
         model: a back end or the name of one, as :func:`ecglib.llm.ask` takes it.
@@ -85,13 +90,16 @@ def mine(
     counts = _extracted(distinct, model, uncertain, stages)
     counts = Counter({name: n for name, n in counts.items() if n >= min_count})
     if not counts:
-        raise ParameterError(f"none of the {len(distinct)} reports names an entity at least {min_count} times")
+        raise ParameterError(
+            f"none of the {len(distinct)} reports names an entity at least {min_count} times ({outcome(stages)}); "
+            "lower min_count, or take another model"
+        )
     stages["extracted"] = len(counts)
 
     names = tuple(sorted(counts))
     merged = {name: name for name in names}
     if merge:
-        said = _about_all(report_tasks.MERGE, names, model)["merged"]
+        said = _about_all("merge", report_tasks.MERGE, names, model, stages)["merged"]
         merged = {name: _name(said.get(name, name)) for name in names}
     if merge and embed:
         found = Counter()
@@ -103,7 +111,9 @@ def mine(
     targets = tuple(sorted(set(merged.values()), key=lambda name: (rank.get(name, len(rank)), name)))
     stages["merged"] = len(targets)
 
-    groups = _about_all(report_tasks.SUPERCLASSES, targets, model)["superclasses"] if aggregate else {}
+    groups = {}
+    if aggregate:
+        groups = _about_all("aggregate", report_tasks.SUPERCLASSES, targets, model, stages)["superclasses"]
     spelled = {name.lower(): name for name in superclasses()}  # answers are in lower case
     parents = {name: spelled.get(parent, parent) for parent, members in groups.items() for name in members}
     parents = {name: parents.get(name, "") for name in targets}
@@ -116,19 +126,39 @@ def mine(
     return replace(kept, spellings=spellings, stages=dict(stages))
 
 
+def outcome(stages: Mapping[str, int]) -> str:
+    """What of the model's answers was of no use, by question, in one line; ``stages`` as a table has it."""
+    said = []
+    for step in QUESTIONS:
+        counts = {key.removeprefix(f"{step}_"): n for key, n in stages.items() if key.startswith(f"{step}_")}
+        if counts:
+            said.append(f"{step}: " + ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in counts.items()))
+    return "answers of no use: " + ("; ".join(said) or "none")
+
+
+def _answers(step: str, task: Task, items: Sequence, model, stages: Counter) -> tuple[Answer, ...]:
+    """Answers in order; ``stages`` takes up how many had no value, by status, and how many parts were dropped."""
+    answers = ask(task, items, model).answers
+    stages.update(f"{step}_{answer.status}" for answer in answers if answer.status != "answered")
+    if dropped := sum(len(answer.dropped) for answer in answers):
+        stages[f"{step}_dropped"] += dropped
+    return answers
+
+
 def _extracted(distinct: list[str], model, uncertain: str, stages: Counter) -> Counter:
     """Name -> number of reports with it, after both questions about single reports."""
     counted = {"present"} | ({"uncertain"} if uncertain == "present" else set())
     found: dict[str, dict[str, set[str]]] = {}  # report -> name as written -> names it counts for
-    for report, answer in zip(distinct, ask(report_tasks.ENTITIES, distinct, model).answers, strict=True):
-        stages[f"reports_{answer.status}"] += answer.status != "answered"
+    answers = _answers("extract", report_tasks.ENTITIES, distinct, model, stages)
+    for report, answer in zip(distinct, answers, strict=True):
         for entity in (answer.value or {"entities": ()})["entities"]:
             if entity["status"] in counted:
                 found.setdefault(report, {}).setdefault(entity["name"], set()).update(_names(entity))
                 stages["proposed"] += 1
     if "present" in counted and len(counted) == 1:  # the paper's question is about positive ones only
         items = [(report, tuple(names)) for report, names in found.items()]
-        for (report, names), answer in zip(items, ask(report_tasks.VERIFY, items, model).answers, strict=True):
+        answers = _answers("verify", report_tasks.VERIFY, items, model, stages)
+        for (report, names), answer in zip(items, answers, strict=True):
             verified = set(answer.value["verified"]) if answer.value else set()
             stages["not_verified"] += len(set(names) - verified)
             found[report] = {name: found[report][name] for name in names if name in verified}
@@ -144,8 +174,8 @@ def _names(entity: dict) -> set[str]:
     return {table()[code].name for code in entity["codes"]}
 
 
-def _about_all(task: Task, names: tuple[str, ...], model) -> dict:
-    answer = ask(task, [names], model).answers[0]
+def _about_all(step: str, task: Task, names: tuple[str, ...], model, stages: Counter) -> dict:
+    (answer,) = _answers(step, task, [names], model, stages)
     if answer.value is None:
         raise AnswerError(
             f"the model's answer to {task.name!r} about {len(names)} names is {answer.status}: {answer.reason}; "
