@@ -6,7 +6,7 @@ Two references, of different kinds:
   reading of the text: entity *and* status must agree.
 * the SCP codes of PTB-XL beside its reports. A code is a cardiologist's statement about the ECG, not a transcript of
   the report that a cart or an earlier reader wrote, so disagreement bounds what any reading of the report could reach:
-  of 235 reports with «periphere Niederspannung», for example, 23 carry the code of low voltage. Whatever the report
+  many reports with «periphere Niederspannung», for example, do not carry the code of low voltage. Whatever the report
   states or suspects counts here, because PTB-XL gives suspected statements a code with a low likelihood.
 
 Only ids and codes are kept of a failure; texts stay where they are.
