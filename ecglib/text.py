@@ -9,6 +9,7 @@ import copy
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -87,7 +88,8 @@ class TextEncoder(nn.Module):
     """A ``transformers`` text encoder: list of B strings -> token states (B, L, D) and mask (B, L).
 
     Args:
-        name: a key of ``TEXT_MODELS``, or ``random:<key>`` for its shape with random weights.
+        name: a key of ``TEXT_MODELS``, ``random:<key>`` for its shape with random weights, or a folder of your own
+            with config.json, model.safetensors and a tokenizer: ``FOLDER#cls`` or ``FOLDER#mean``, as its tokens pool.
         trainable_layers: how many of the upper transformer layers learn; 0 freezes the whole tower, -1 frees it, the
             embeddings included.
         batch_size: texts per forward pass when frozen states are computed.
@@ -134,7 +136,8 @@ class TextEncoder(nn.Module):
         self._frozen = (tokenizer, model)  # a tuple hides it from nn.Module's registries
         self._ids: dict[str, np.ndarray] = {}
         self._vectors: dict[str, dict[str, np.ndarray]] = {}  # pooling -> text -> (D,)
-        self._cache = _StateCache(f"v{CACHE_VERSION}-{name.replace(':', '-')}-{self.fingerprint[:12]}-{split}")
+        key = re.sub(r"[^\w.-]", "-", name)[-80:]  # one folder's name, also of a path
+        self._cache = _StateCache(f"v{CACHE_VERSION}-{key}-{self.fingerprint[:12]}-{split}")
 
     def _apply(self, fn, recurse: bool = True):
         super()._apply(fn, recurse)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.resources
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,18 +10,21 @@ import torch
 from torch import nn
 
 from ecglib.errors import CheckpointError
-from ecglib.paths import sha256_of
+from ecglib.paths import expand, sha256_of
 
 OFFLINE = "minilm"
 RANDOM = "random:"
+WEIGHTS = "model.safetensors"
+PICKLED = "pytorch_model.bin"
 
 
 @dataclass(frozen=True)
 class TextModel:
     """A text encoder by name: where it is, how its card pools, how many tokens it reads, and the shape it has."""
 
-    source: str  # model id on the Hugging Face hub, or "package:<name>" for one inside a Python package
+    source: str  # id on the Hugging Face hub, "package:<name>" inside a Python package, or "folder:<path>" on this disk
     pooling: str  # "mean" or "cls", as the model's card says
+    revision: str = ""  # of the hub: commit or pull request that holds model.safetensors where ``main`` does not
     max_tokens: int = 256
     sha256: str = ""  # of model.safetensors, checked when given
     kind: str = "bert"  # model type of ``transformers``
@@ -29,6 +33,8 @@ class TextModel:
 
 _T5 = {"vocab_size": 32_128, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 
+# ``main`` of some repositories holds pickled weights alone. Their revision is an open pull request that adds the same
+# weights as model.safetensors, by its commit where that is known whole. None is known for biobert.
 TEXT_MODELS = {
     # The offline default: 22.7 M parameters, width 384, mean pooling; the weights come with the package.
     OFFLINE: TextModel(
@@ -38,15 +44,31 @@ TEXT_MODELS = {
         shape={"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536},
     ),
     "medcpt": TextModel("ncbi/MedCPT-Query-Encoder", "cls"),  # DERI, MERL, K-MERL; Jin et al. 2023
-    "bioclinicalbert": TextModel("emilyalsentzer/Bio_ClinicalBERT", "cls", shape={"vocab_size": 28_996}),  # FG-CLEP
-    "pubmedbert": TextModel("microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract", "cls"),  # FG-CLEP table 6
+    "bioclinicalbert": TextModel(  # FG-CLEP
+        "emilyalsentzer/Bio_ClinicalBERT",
+        "cls",
+        revision="ce9e77baa79d882eeb7fc51b8e1dd580ea918a1b",  # refs/pr/6
+        shape={"vocab_size": 28_996},
+    ),
+    "pubmedbert": TextModel(  # FG-CLEP table 6
+        "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
+        "cls",
+        revision="fcabe3fc0363d33251ca9e5cdaea4d2c0bb551b9",  # refs/pr/3
+    ),
     "biobert": TextModel("dmis-lab/biobert-v1.1", "cls", shape={"vocab_size": 28_996}),  # FG-CLEP table 6
-    "biolinkbert": TextModel("michiyasunaga/BioLinkBERT-base", "cls", shape={"vocab_size": 28_895}),  # ESI
-    "med-kebert": TextModel("xmcmic/Med-KEBERT", "cls"),  # K-MERL table 2e
+    "biolinkbert": TextModel(  # ESI
+        "michiyasunaga/BioLinkBERT-base", "cls", revision="refs/pr/2", shape={"vocab_size": 28_895}
+    ),
+    "med-kebert": TextModel(  # K-MERL table 2e
+        "xmcmic/Med-KEBERT",
+        "cls",
+        revision="f2f5e92375e37dbd5db92c883b81cac63cb02416",  # refs/pr/1
+    ),
     "bert": TextModel("google-bert/bert-base-uncased", "cls"),  # C-MELT tables 6 and 7
     "deberta": TextModel(  # C-MELT table 7
         "microsoft/deberta-v3-base",
         "cls",
+        revision="82d8d18a7b88346261ba15d8b1044900a452cf90",  # refs/pr/4
         kind="deberta-v2",
         shape={
             "vocab_size": 128_100,
@@ -76,47 +98,136 @@ TEXT_MODELS = {
 
 
 def text_model(name: str) -> TextModel:
-    """The entry of a name, with or without ``random:`` before it. Raises CheckpointError naming those that exist."""
+    """The entry of a name, with or without ``random:`` before it, or of a folder, which has a / in its name.
+
+    A folder says how it pools: ``FOLDER#cls`` (first token) or ``FOLDER#mean`` (mean over tokens).
+
+    Raises CheckpointError: a name that does not exist, with those that do; a folder that is absent, incomplete or
+    does not say how it pools.
+    """
+    if "/" in name:
+        return _folder_model(name)
     spec = TEXT_MODELS.get(name.removeprefix(RANDOM))
     if spec is None:
         known = ", ".join(sorted(TEXT_MODELS))
         raise CheckpointError(
             f"text encoder '{name}' is unknown; known are: {known}; "
-            f"with {RANDOM} before it, the weights of any of them are random"
+            f"with {RANDOM} before it, the weights of any of them are random; "
+            "a folder of your own has a / in its name, as in ./FOLDER#cls"
         )
     return spec
 
 
 def load_tower(name: str):
-    """Tokenizer and model (float32, evaluation mode) of a named text encoder.
+    """Tokenizer and model (float32, evaluation mode) of a text encoder: a key of ``TEXT_MODELS``, or a folder.
 
     ``random:<name>`` has the same shape with random weights and reads the offline encoder's tokens: parameter counts,
     memory and speed are those of the named model where its weights are not on disk; what it says means nothing.
 
-    Raises CheckpointError: unknown, not installed, damaged, or neither on this disk nor to be fetched.
+    ``FOLDER#cls`` or ``FOLDER#mean`` is a folder with config.json, model.safetensors and the tokenizer's files, as
+    ``save_pretrained`` of ``transformers`` writes them.
+
+    Raises CheckpointError: unknown, not installed, damaged, pickled, or neither on this disk nor to be fetched.
     """
-    from huggingface_hub import snapshot_download
+    from safetensors import SafetensorError
     from transformers import AutoModelForTextEncoding, AutoTokenizer
     from transformers.utils import logging as hub_logging
 
     spec = text_model(name)
     if name.startswith(RANDOM):
         return load_tower(OFFLINE)[0], _random_tower(spec)
-    location = _package_folder(name, spec) if spec.source.startswith("package:") else spec.source
     hub_logging.disable_progress_bar()
+    location = _location(name, spec)
     try:
-        if not Path(location).is_dir():
-            location = snapshot_download(location, allow_patterns=["*.json", "*.txt", "*.model", "model.safetensors"])
         tokenizer = AutoTokenizer.from_pretrained(location)
         model = AutoModelForTextEncoding.from_pretrained(location, dtype=torch.float32, use_safetensors=True)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise CheckpointError(
+            f"text encoder '{name}': the files in {location} cannot be read ({type(error).__name__}: {reason}); "
+            f"get the folder anew, or {_without_network(name)}"
+        ) from error
+    return tokenizer, model.eval()
+
+
+def _location(name: str, spec: TextModel) -> str:
+    """The folder of the weights, fetched from the hub when it is not on this disk."""
+    kind, _, rest = spec.source.partition(":")
+    if kind == "package":
+        return _package_folder(name, spec)
+    return rest if kind == "folder" else _hub_folder(name, spec)
+
+
+def _folder_model(name: str) -> TextModel:
+    """The entry of ``FOLDER#pooling``, its kind and its number of tokens from the folder's config.json."""
+    path, _, pooling = name.rpartition("#") if "#" in name else (name, "", "")
+    if pooling not in ("cls", "mean"):
+        raise CheckpointError(
+            f"text encoder '{name}' does not say how the folder's tokens become one vector: "
+            f"write '{path}#cls' (the first token) or '{path}#mean' (their mean), as the model's card says"
+        )
+    folder = expand(path)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"text encoder '{name}': {folder} is no folder; name one with config.json, {WEIGHTS} and a tokenizer, "
+            f"or one of: {', '.join(sorted(TEXT_MODELS))}"
+        )
+    if not (folder / WEIGHTS).is_file():
+        raise _no_weights(name, path, folder, pooling)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind, longest = config["model_type"], config.get("max_position_embeddings", TextModel.max_tokens)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"text encoder '{name}': {folder}/config.json is missing or names no model_type ({type(error).__name__}); "
+            "write the folder with save_pretrained of transformers"
+        ) from error
+    return TextModel(f"folder:{folder}", pooling, max_tokens=min(TextModel.max_tokens, longest), kind=kind)
+
+
+def _hub_folder(name: str, spec: TextModel) -> str:
+    """The hub's snapshot of the entry's revision, with model.safetensors in it."""
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.txt", "*.model", WEIGHTS]
+    try:
+        folder = Path(snapshot_download(spec.source, revision=spec.revision or None, allow_patterns=patterns))
     except (OSError, ValueError, ImportError) as error:
         raise CheckpointError(
             f"text encoder '{name}' ({spec.source}) is not on this disk and could not be fetched: "
-            f"{_missing_files(spec.source)} ({type(error).__name__}). Fetch it where there is a network with: "
-            f"hf download {spec.source}; or choose text_encoder='{OFFLINE}', which needs no network, or "
-            f"'{RANDOM}{name}', its shape with random weights."
+            f"{_missing_files(spec)} ({type(error).__name__}). Fetch it where there is a network with: "
+            f"{_download(spec)}; or {_without_network(name)}"
         ) from error
-    return tokenizer, model.eval()
+    if not (folder / WEIGHTS).is_file():
+        raise _no_weights(name, spec.source, folder, spec.pooling, _download(spec))
+    return str(folder)
+
+
+def _no_weights(name: str, source: str, folder: Path, pooling: str, download: str = "") -> CheckpointError:
+    """The error of a folder without model.safetensors; ``source`` is what the user converts, a hub id or a folder."""
+    pickled = (folder / PICKLED).is_file()
+    what = f"holds its weights as {PICKLED} alone" if pickled else f"has no {WEIGHTS}"
+    fetch = "" if pickled or not download else f"Fetch it with: {download}. Should the repository have none: "
+    convert = (
+        "from transformers import AutoModel, AutoTokenizer; "
+        f"AutoModel.from_pretrained('{source}').save_pretrained('FOLDER', safe_serialization=True); "
+        f"AutoTokenizer.from_pretrained('{source}').save_pretrained('FOLDER')"
+    )
+    return CheckpointError(
+        f"text encoder '{name}': {folder} {what}. {fetch}Pickled weights are not read here, since a pickle can run any "
+        f'code. Convert them once, in an environment of your own: python -c "{convert}" and name that folder: '
+        f"text_encoder='/PATH/FOLDER#{pooling}'; or {_without_network(name)}"
+    )
+
+
+def _download(spec: TextModel) -> str:
+    return f"hf download {spec.source}" + (f" --revision {spec.revision}" if spec.revision else "")
+
+
+def _without_network(name: str) -> str:
+    """The choices that need no network."""
+    same = f"'{RANDOM}{name}', its shape" if name in TEXT_MODELS else f"'{RANDOM}<name>', the shape of a named one"
+    return f"choose text_encoder='{OFFLINE}', which needs no network, or {same} with random weights."
 
 
 def _package_folder(name: str, spec: TextModel) -> str:
@@ -140,12 +251,14 @@ def _package_folder(name: str, spec: TextModel) -> str:
     return str(folder)
 
 
-def _missing_files(repository: str) -> str:
+def _missing_files(spec: TextModel) -> str:
     """Which of the files a text encoder needs are not in the local hub cache."""
     from huggingface_hub import try_to_load_from_cache
 
-    wanted = ("config.json", "model.safetensors", "tokenizer_config.json")
-    missing = [file for file in wanted if not isinstance(try_to_load_from_cache(repository, file), str)]
+    def cached(file: str) -> bool:
+        return isinstance(try_to_load_from_cache(spec.source, file, revision=spec.revision or None), str)
+
+    missing = [file for file in ("config.json", WEIGHTS) if not cached(file)]
     return "missing " + ", ".join(missing) if missing else "its files are there but cannot be read"
 
 

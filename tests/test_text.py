@@ -1,5 +1,8 @@
 """The text tower: real MiniLM weights from the installed package."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -112,15 +115,111 @@ def test_weights_of_another_content_are_refused(monkeypatch):
         TextEncoder("minilm")
 
 
-def test_an_absent_model_names_the_offline_choice(monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+@pytest.mark.usefixtures("hub")
+def test_an_absent_model_names_the_offline_choice():
     with pytest.raises(
         CheckpointError, match=r"ncbi/MedCPT-Query-Encoder.*missing config.json, model.safetensors.*minilm"
     ):
         TextEncoder("medcpt")
     with pytest.raises(CheckpointError, match=r"'bret' is unknown; known are: bert, biobert, bioclinicalbert"):
         TextEncoder("bret")
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path) -> Path:
+    """An empty hub cache without a network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def snapshot(hub: Path, name: str, *, revision: str = "main") -> Path:
+    """The folder that the hub's cache has for a named encoder; a branch or pull request is a pointer to a commit."""
+    repository = hub / ("models--" + text_models.TEXT_MODELS[name].source.replace("/", "--"))
+    commit = revision if len(revision) == 40 else "0123456789abcdef0123456789abcdef01234567"
+    folder = repository / "snapshots" / commit
+    folder.mkdir(parents=True)
+    if commit != revision:
+        (repository / "refs" / revision).parent.mkdir(parents=True)
+        (repository / "refs" / revision).write_text(commit)
+    return folder
+
+
+@pytest.fixture
+def tiny(tmp_path) -> Path:
+    """A BERT of two layers as ``save_pretrained`` writes it, with the offline encoder's tokens."""
+    from transformers import BertConfig, BertModel
+
+    tokenizer, _ = load_tower("minilm")
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=30_522, hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
+                        intermediate_size=16, max_position_embeddings=64)  # fmt: skip
+    BertModel(config).save_pretrained(tmp_path / "tiny")
+    tokenizer.save_pretrained(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def test_a_folder_is_a_text_encoder(tiny):
+    """Its states are those of transformers; how it pools is part of its name, and its length bounds the tokens."""
+    encoder = TextEncoder(f"{tiny}#mean", trainable_layers=1).eval()
+    assert (encoder.width, encoder.max_tokens, encoder.pooling) == (8, 64, "mean")
+    tokenizer, model = load_tower(f"{tiny}#cls")
+    with torch.no_grad():
+        expected = model(**tokenizer(TEXTS[1], return_tensors="pt")).last_hidden_state[0]
+    torch.testing.assert_close(encoder(TEXTS[1:2])[0][0], expected, atol=4e-3, rtol=4e-3)
+    assert torch.isfinite(encoder(["beat " * 200])[0]).all()
+    assert TextEncoder(f"{tiny}#cls").fingerprint == TextEncoder(f"{tiny}#mean").fingerprint
+
+
+def test_a_folder_that_cannot_be_read_is_named(tiny):
+    with pytest.raises(CheckpointError, match=r"does not say how .* write '.*/tiny#cls' \(the first token\) or"):
+        TextEncoder(str(tiny))
+    with pytest.raises(CheckpointError, match=r"'ncbi/MedCPT#cls': .*/ncbi/MedCPT is no folder; .* medcpt"):
+        TextEncoder("ncbi/MedCPT#cls")
+    (tiny / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match=r"the files in .*/tiny cannot be read \(.*choose text_encoder='minilm'"):
+        TextEncoder(f"{tiny}#cls")
+    (tiny / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"tiny/config\.json is missing or names no model_type"):
+        TextEncoder(f"{tiny}#cls")
+
+
+@pytest.mark.parametrize("where", ["folder", "cache"])
+def test_pickled_weights_are_called_so(hub, tiny, where):
+    """No pickle is opened: this one would make a file."""
+    (tiny / "model.safetensors").unlink()
+    (tiny / "pytorch_model.bin").write_bytes(b"cposix\nsystem\n(S'touch unpickled'\ntR.")
+    name, source = f"{tiny}#cls", str(tiny)
+    if where == "cache":
+        name, source = "biobert", "dmis-lab/biobert-v1.1"
+        shutil.copytree(tiny, snapshot(hub, name), dirs_exist_ok=True)
+    with pytest.raises(CheckpointError) as caught:
+        TextEncoder(name)
+    message = str(caught.value)
+    assert "holds its weights as pytorch_model.bin alone. Pickled weights are not read here" in message
+    assert f"AutoModel.from_pretrained('{source}').save_pretrained('FOLDER', safe_serialization=True)" in message
+    assert "text_encoder='/PATH/FOLDER#cls'" in message
+    assert "text_encoder='minilm'" in message
+    assert "'random:" in message
+    assert "hf download" not in message
+    assert not Path("unpickled").exists()
+
+
+@pytest.mark.parametrize("name", ["biobert", "bioclinicalbert", "biolinkbert"])
+def test_the_revision_with_safetensors_is_read(hub, tiny, name):
+    """A named encoder is read at its revision, a commit, a pull request or main; another one in the cache is not it."""
+    revision = text_models.TEXT_MODELS[name].revision or "main"
+    if revision != "main":
+        shutil.copytree(tiny, snapshot(hub, name), dirs_exist_ok=True)
+        with pytest.raises(CheckpointError, match=rf"missing .*hf download \S+ --revision {revision}; or"):
+            TextEncoder(name)
+        shutil.rmtree(hub)
+    folder = snapshot(hub, name, revision=revision)
+    shutil.copytree(tiny, folder, dirs_exist_ok=True)
+    assert TextEncoder(name).width == 8
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"has no model\.safetensors\. Fetch it with: hf download .*Convert them"):
+        TextEncoder(name)
 
 
 @pytest.mark.parametrize(
