@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from ecglib.bibliography import bibliography
 from ecglib.bookchapters import (
     GENERATED,
     check_chapters,
@@ -27,6 +28,7 @@ from ecglib.errors import ResultError
 from ecglib.paths import atomic_write, project_root
 
 TOC = GENERATED / "_toc.yml"
+REFERENCES = GENERATED / "_references.bib"  # named in _config.yml
 INDEX = Path("_build/html/index.html")
 FINDER = re.compile(r"(?<=<!-- finder -->\n).*?(?=<!-- /finder -->)", re.DOTALL)
 
@@ -41,6 +43,7 @@ def generate(root: Path) -> list[Path]:
     for (stem, dataset), path in variants(root).items():
         page = variant_page(json.loads(path.read_text(encoding="utf-8")), dataset)
         made[root / GENERATED / f"{stem}_{dataset}.ipynb"] = json.dumps(page, indent=1, ensure_ascii=False)
+    made[root / REFERENCES] = bibliography(root)
     made[root / TOC] = yaml.safe_dump(toc_with_variants(root), sort_keys=False)
     for old in (root / GENERATED).glob("*"):
         if old not in made:

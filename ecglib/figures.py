@@ -10,7 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ecglib import papers
 from ecglib.ecg_paper import plot_ecg
+from ecglib.paths import sha256_of
 from ecglib.results import TASKS, method_key
 from ecglib.tables import DATASET_NAMES, score_frame, score_table
 
@@ -26,6 +28,8 @@ COLORS = {
     "c_melt": "#CC79A7",
     "esi": "#56B4E9",
 }
+# For methods without a colour of their own, chosen by name: dark ones, which the six are not.
+FURTHER = ("#332288", "#882255", "#999933", "#6B4C2A")
 GREY, INK, RULE = "#767676", "#22242a", "#d9d9de"
 WIDTH_IN = 6.3  # one column of the book: 700 pixels, 16 cm in print
 NOT_TERMS = ("epoch", "step", "lr", "seconds")
@@ -76,10 +80,17 @@ def use_style() -> None:
 
 
 def color_of(method: str) -> str:
-    """The colour of a method: its paper's, also for variants such as ``deri-align``; grey for all others."""
+    """The colour of a method: its paper's, also for variants such as ``deri-align``.
+
+    A paper that is not in ``COLORS`` has one of ``FURTHER``, always the same one; what has no file in `ecglib.papers`
+    (quoted methods, the random encoder, chance) is grey.
+    """
     key = method_key(method)
-    papers = [paper for paper in COLORS if key == paper or key.startswith(paper + "_")]
-    return COLORS[max(papers, key=len)] if papers else GREY
+    found = [paper for paper in {*COLORS, *papers.stems()} if key == paper or key.startswith(paper + "_")]
+    if not found:
+        return GREY
+    paper = max(found, key=len)
+    return COLORS.get(paper) or FURTHER[int(sha256_of(paper, 8), 16) % len(FURTHER)]
 
 
 def png_bytes(fig: Figure, *, dpi: int = 150, colors: int = 64) -> bytes:

@@ -1,12 +1,14 @@
 """The book's computed pages, made from a results folder of the test's own; the build itself is `make book`."""
 
+import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from ecglib import bookbuild, bookchapters, bookpages, papers, results
+from ecglib import bibliography, bookbuild, bookchapters, bookpages, papers, results
 from ecglib.data.labels import TASKS
 from ecglib.errors import ResultError
 from ecglib.markdown import escape, symbols, table
@@ -39,6 +41,8 @@ def record(notebook: str, minute: int, metrics: list[dict], **changes) -> dict:
 def project(tmp_path) -> Path:
     """A folder with this project's table of contents, a run per chapter, and chapters with an output each."""
     (tmp_path / "_toc.yml").write_text((ROOT / "_toc.yml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "book").mkdir()
+    shutil.copy(ROOT / bibliography.BY_HAND, tmp_path / bibliography.BY_HAND)
     scores = [metric("deri", task, 80 + i) for i, task in enumerate(SIX)]
     scores += [metric("chance", task, 50.0) for task in SIX] + [metric("random-encoder", task, 52.0) for task in SIX]
     runs = {"data": [], "deri_pretrain": [], "deri_zero_shot": scores}
@@ -221,13 +225,35 @@ def test_a_paper_that_was_not_run_is_left_out_and_named(project):
 
 
 def test_citations_have_entries():
-    entries = re.findall(r"^@\w+\{(\w+),", (ROOT / "book/references.bib").read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(entries) == len(set(entries))
+    entries = bibliography.keys(bibliography.bibliography(ROOT))
     cited = {card.citation for card, _ in papers.records().values()}
     for page in [*(ROOT / "book").glob("*.md"), *(ROOT / "notebooks").glob("*.py")]:
         for keys in re.findall(r"\{cite:\w+\}`([^`]+)`", page.read_text(encoding="utf-8")):
             cited |= {key.strip() for key in keys.split(",")}
     assert cited <= set(entries)
+    assert f"bibtex_bibfiles: [{bookbuild.REFERENCES.as_posix()}]" in (ROOT / "_config.yml").read_text(encoding="utf-8")
+
+
+def test_the_bibliography_holds_every_entry_once(project, monkeypatch):
+    bookbuild.generate(project)
+    written = (project / bookbuild.REFERENCES).read_text(encoding="utf-8")
+    by_hand = bibliography.keys((ROOT / bibliography.BY_HAND).read_text(encoding="utf-8"))
+    of_cards = [key for card, _ in papers.records().values() for key in bibliography.keys(card.bibtex)]
+    assert bibliography.keys(written) == [*of_cards, *by_hand]
+    records = papers.records()
+    card, deviations = records["deri"]
+    for changes, message in (
+        ({"citation": "dery"}, r"ecglib/papers/deri\.toml: citation = 'dery', but its bibtex has no entry of that key"),
+        ({"bibtex": card.bibtex * 2}, r"'deri' stands twice in ecglib/papers/deri\.toml; keep one"),
+        ({"bibtex": card.bibtex + "@misc{clip,}"}, r"'clip' stands in ecglib/papers/deri\.toml and in book/references"),
+    ):
+        changed = records | {"deri": (dataclasses.replace(card, **changes), deviations)}
+        monkeypatch.setattr(papers, "records", lambda changed=changed: changed)
+        with pytest.raises(ResultError, match=message):
+            bibliography.bibliography(project)
+    (project / bibliography.BY_HAND).unlink()
+    with pytest.raises(ResultError, match=r"references\.bib is missing: .*restore it"):
+        bibliography.bibliography(project)
 
 
 def test_text_from_outside_cannot_break_a_table():

@@ -124,7 +124,21 @@ def test_one_colour_per_paper_and_grey_for_the_rest():
     assert figures.color_of("DERI-Align") == figures.color_of("deri") == figures.COLORS["deri"]
     assert figures.color_of("FG-CLEP") == figures.COLORS["fg_clep"]
     assert figures.color_of("K-MERL") == figures.COLORS["k_merl"]
-    assert figures.color_of("chance") == figures.color_of("SimCLR") == figures.GREY
+    assert {figures.color_of(name) for name in ("chance", "random-encoder", "SimCLR")} == {figures.GREY}
+
+
+def test_a_further_method_has_a_colour_of_its_own(monkeypatch):
+    """One of few, chosen by its name alone: which other methods there are does not change it."""
+    assert len({*figures.FURTHER, *figures.COLORS.values(), figures.GREY}) == len(figures.FURTHER) + 7
+    six = list(figures.COLORS)
+    monkeypatch.setattr("ecglib.papers.stems", lambda: [*six, "seventh"])
+    color = figures.color_of("seventh")
+    assert color in figures.FURTHER
+    assert figures.color_of("SEVENTH-align") == color
+    monkeypatch.setattr("ecglib.papers.stems", lambda: ["eighth", "ninth", "seventh", *six])
+    assert figures.color_of("seventh") == color
+    assert {figures.color_of(name) for name in six} == set(figures.COLORS.values())
+    assert figures.color_of("tenth") == figures.GREY
 
 
 def test_training_curves_one_panel_per_term():

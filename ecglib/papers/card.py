@@ -11,7 +11,8 @@ class Card:
 
     stem: str
     title: str
-    citation: str  # key in book/references.bib
+    citation: str  # key of its entry in bibtex
+    bibtex: str  # its BibTeX entry, and those of its later versions
     adds: str  # what the paper adds, in one sentence
     method: str  # files
     loss: str

@@ -13,7 +13,9 @@ ROOT = project_root()
 
 CHECK = """
 from pathlib import Path
-from ecglib import bookbuild, bookchapters, bookpages, comparison, papers, pretrain, results, sources
+import re
+from ecglib import bibliography, bookbuild, bookchapters, bookpages, comparison
+from ecglib import figures, papers, pretrain, results, sources
 root = Path.cwd()
 assert Path(papers.__file__).is_relative_to(root), papers.__file__
 assert "seventh" in papers.stems()
@@ -30,6 +32,14 @@ assert "results/seventh_pretrain/seventh_pretrain" in bookchapters.toc_pages(roo
 page.unlink()
 assert "seventh.py" in bookbuild.finder_for_readme()
 pages = bookpages.pages(bookpages.collect(root, bookchapters.page_names(root)))
+assert figures.color_of("seventh") in figures.FURTHER
+bookbuild.generate(root)
+entries = bibliography.keys((root / bookbuild.REFERENCES).read_text())
+assert "seventh" in entries and "merl" in entries
+text = "".join(path.read_text() for path in (root / "book").rglob("*.md"))
+text += "".join(path.read_text() for path in (root / "notebooks").glob("*.py"))
+cited = {key for several in re.findall(r"\\{cite:\\w+\\}`([^`]+)`", text) for key in several.split(",")}
+assert "seventh" in cited and cited <= set(entries), cited - set(entries)
 assert "## SEVENTH" in pages["scoreboard.md"] and "SEVENTH" in pages["deviations.md"]
 """
 
@@ -38,8 +48,8 @@ assert "## SEVENTH" in pages["scoreboard.md"] and "SEVENTH" in pages["deviations
 def project(tmp_path_factory):
     """The project with a seventh method, made from MERL's files under another name."""
     root = tmp_path_factory.mktemp("seventh")
-    skip = shutil.ignore_patterns("__pycache__", "checkpoints", "seed-*", "*.parquet")
-    for name in ("ecglib", "tests", "notebooks", "results"):
+    skip = shutil.ignore_patterns("__pycache__", "checkpoints", "seed-*", "*.parquet", "generated")
+    for name in ("ecglib", "tests", "notebooks", "results", "book"):
         shutil.copytree(ROOT / name, root / name, ignore=skip)
     for name in ("pyproject.toml", "_toc.yml", "README.md", "_config.yml"):
         shutil.copy(ROOT / name, root / name)
