@@ -1,7 +1,7 @@
 """Several methods side by side, from run records alone: equal data and steps, scores seed by seed, what is noise."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from ecglib.paths import expand
 BASELINES = ("random-encoder", "chance")
 AVERAGE = "average"
 LEVEL = 0.05  # of the family of all pairwise differences
+SIZE_WITHIN = 0.15  # how much more than the smallest ECG encoder the largest may have on equal terms
 
 
 def find_records(
@@ -56,6 +57,21 @@ def _terms(record: dict) -> dict:
     steps = training["steps"] + training.get("steps_before", 0)
     data = {f"data of {name}": entry["fingerprint"] for name, entry in record["data"].items()}
     return data | {"pairs seen": steps * training["effective_batch"], "steps": steps}
+
+
+def unequal_sizes(parameters: Mapping[str, int]) -> str:
+    """What is wrong when ECG encoders differ in parameters by more than ``SIZE_WITHIN``, or "" when they do not.
+
+    ``parameters``: method -> number of parameters of its ECG encoder.
+    """
+    largest, smallest = max(parameters, key=parameters.get), min(parameters, key=parameters.get)
+    more = parameters[largest] / parameters[smallest] - 1
+    if more <= SIZE_WITHIN:
+        return ""
+    return (
+        f"the ECG encoder of {largest} has {parameters[largest]:,} parameters, {100 * more:,.0f} % more than that of "
+        f"{smallest} with {parameters[smallest]:,}; on equal terms it is at most {100 * SIZE_WITHIN:.0f} %"
+    )
 
 
 def scores(records: dict[tuple[str, int], dict], settings: dict[str, str], metric: str = "macro_auc") -> pd.DataFrame:

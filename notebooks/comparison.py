@@ -25,7 +25,8 @@
 # | | this chapter |
 # |---|---|
 # | methods | every paper that has a file in `ecglib/papers` |
-# | equal | pairs, steps, batch, ECG encoder parameters within 15 %, report encoder, prompts, test records |
+# | equal | pairs, steps, batch, report encoder, prompts, test records |
+# | about equal | ECG encoder parameters: within 15 % in profile `demo`, which is checked; else the papers' own sizes |
 # | different | what the papers add: losses, masks, decoders, queries, texts, stages |
 # | repeated | per seed: simulated records, initial weights, order of the pairs |
 # | read from | run records of the zero-shot chapters; nothing is trained unless `run_missing` is set |

@@ -1,13 +1,16 @@
 """Comparison of methods: equal terms, planted differences found, noise called noise."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from torch import nn
 
-from ecglib import comparison
+from ecglib import comparison, papers, pretrain
+from ecglib.chapters import side_by_side
 from ecglib.errors import ResultError
 from ecglib.paths import project_root
 
@@ -58,6 +61,27 @@ def test_false_alarms_are_kept_to_five_in_a_hundred():
         found = comparison.differences(table({name: list(rng.normal(80, 1, 3)) for name in "abcdef"}))
         alarms += (found["verdict"] == "above").any()
     assert alarms / 200 < 0.10
+
+
+def test_sizes_that_differ_by_more_than_fifteen_percent_are_named():
+    assert comparison.unequal_sizes({"A": 1_000_000, "B": 1_150_000, "C": 1_100_000}) == ""
+    problem = comparison.unequal_sizes({"A": 1_000_000, "B": 1_160_000, "C": 1_100_000})
+    assert problem.startswith("the ECG encoder of B has 1,160,000 parameters, 16 % more than that of A with 1,000,000")
+
+
+def test_the_demo_networks_are_of_one_size():
+    side_by_side.check_sizes(papers.stems(), "demo")
+
+
+def test_a_demo_network_of_another_size_is_refused_and_a_full_one_is_named(monkeypatch, capsys):
+    def build(stem: str, profile: str, seed: int):
+        return SimpleNamespace(ecg_encoder=nn.Linear({"deri": 10, "k_merl": 20}[stem], 10, bias=False))
+
+    monkeypatch.setattr(pretrain, "build_model", build)
+    with pytest.raises(ResultError, match=r"profile demo: .* K-MERL has 200 parameters, 100 % more .* demo_config"):
+        side_by_side.check_sizes(["deri", "k_merl"], "demo")
+    side_by_side.check_sizes(["deri", "k_merl"], "gpu")
+    assert "Profile gpu compares the papers' own networks, not networks of one size: " in capsys.readouterr().out
 
 
 def test_holm_by_hand():

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from ecglib import comparison, papers, pretrain
 from ecglib.chapters.zero_shot import SETTINGS
@@ -13,6 +14,7 @@ from ecglib.errors import ParameterError, ResultError
 from ecglib.execute import run_notebook
 from ecglib.markdown import paper_name
 from ecglib.metrics import EVALUATOR_VERSION
+from ecglib.profiles import get_profile
 from ecglib.run import Run
 
 REAL = "ptb-xl"  # the labelled real set that is scored beside the simulated ones
@@ -27,9 +29,11 @@ def records(run: Run, stems: Sequence[str]) -> Records:
 
     Raises:
         ParameterError: fewer than three seeds, or seeds that are no whole numbers.
-        ResultError: records are missing and ``run_missing`` is not set; methods that are not on equal terms.
+        ResultError: records are missing and ``run_missing`` is not set; methods that are not on equal terms, among them
+            demo networks whose ECG encoders differ in size. In the other profiles that is printed.
     """
     p = run.params
+    check_sizes(stems, p["profile"])
     try:
         seeds = sorted({int(seed) for seed in p["seeds"].split(",")})
     except ValueError:
@@ -60,6 +64,26 @@ def records(run: Run, stems: Sequence[str]) -> Records:
     return found
 
 
+def check_sizes(stems: Sequence[str], profile: str) -> None:
+    """Compare the ECG encoders' parameters before anything is run.
+
+    The reduced networks of a demo profile are made for the comparison, so a difference is refused. Other profiles have
+    the papers' own networks, whose sizes differ: there it is said and goes on.
+
+    Raises ResultError naming the largest and the smallest, where their difference is refused.
+    """
+    sizes = {paper_name(stem): _size(pretrain.build_model(stem, profile, seed=0).ecg_encoder) for stem in stems}
+    problem = comparison.unequal_sizes(sizes)
+    if problem and get_profile(profile).demo_size:
+        raise ResultError(f"profile {profile}: {problem}. Change the widths in demo_config() of ecglib/papers.")
+    if problem:
+        print(f"Profile {profile} compares the papers' own networks, not networks of one size: {problem}.")
+
+
+def _size(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
 def terms_table(run: Run, stems: Sequence[str], found: Records) -> pd.DataFrame:
     """What is equal and what is not: parameters, pairs seen, learning rate, and whether the code has changed since."""
     rows = {}
@@ -70,7 +94,7 @@ def terms_table(run: Run, stems: Sequence[str], found: Records) -> pd.DataFrame:
         steps = training["steps"] + training.get("steps_before", 0)
         today = pretrain.recipe(stem, run.params["profile"])
         rows[paper_name(stem)] = {
-            "parameters, ECG encoder": f"{sum(p.numel() for p in model.ecg_encoder.parameters()):,}",
+            "parameters, ECG encoder": f"{_size(model.ecg_encoder):,}",
             "parameters, all that learns": f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,}",
             "report encoder": model.text_encoder.name,
             "pairs seen": f"{steps * training['effective_batch']:,}",
