@@ -178,9 +178,7 @@ def check(config: Config) -> None:
         raise ParameterError("C-MELT: without negatives every pair matches: leave etm out of terms too")
     checks.fractions("C-MELT", config, "replaced", "lead_mask", "ecg_mask", "text_mask")
     checks.within("C-MELT", config, {"layers": (1, 48), "fusion_depth": (1, 48), "decoder_depth": (1, 48)})
-    for width, heads in ((config.width, config.heads), (config.decoder_width, config.decoder_heads)):
-        if heads < 1 or width % heads:
-            raise ParameterError(f"C-MELT: heads must divide the width, {heads} do not divide {width}")
+    checks.splits("C-MELT", config, ("width", "heads"), ("decoder_width", "decoder_heads"))
     if (config.maskings < 1) != (config.trainable_text_layers == WHOLE):
         raise ParameterError(
             f"C-MELT: maskings = {config.maskings} with trainable_text_layers = {config.trainable_text_layers}: frozen "

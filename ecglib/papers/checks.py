@@ -46,3 +46,11 @@ def within(paper: str, config: Any, limits: Mapping[str, tuple[float, float]]) -
     for field, (lowest, highest) in limits.items():
         if not lowest <= getattr(config, field) <= highest:
             raise ParameterError(f"{paper}: {field} goes from {lowest} to {highest}, not {getattr(config, field)}")
+
+
+def splits(paper: str, config: Any, *pairs: tuple[str, str]) -> None:
+    """Widths that attention splits evenly among its heads: (field of the width, field of the heads)."""
+    for width, heads in pairs:
+        of, among = getattr(config, width), getattr(config, heads)
+        if among < 1 or of < 1 or of % among:
+            raise ParameterError(f"{paper}: {width} must be a multiple of {heads}, not {of} of {among}")

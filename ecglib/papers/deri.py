@@ -153,6 +153,7 @@ def check(config: Config) -> None:
     checks.some_of("DERI", config, "terms", TERMS)
     checks.positive("DERI", config, "temperature")
     checks.fractions("DERI", config, "mask_ratio")
+    checks.splits("DERI", config, ("width", "decoder_heads"))
 
 
 def build(config: Config, text_encoder: TextEncoder | None = None) -> DERI:

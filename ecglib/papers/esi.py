@@ -162,6 +162,7 @@ def check(config: Config) -> None:
     checks.choices("ESI", config)
     checks.some_of("ESI", config, "terms", TERMS)
     checks.positive("ESI", config, "temperature", "contrastive_weight", "caption_weight")
+    checks.splits("ESI", config, ("width", "decoder_heads"))
     if config.caption_tokens < 1:
         raise ParameterError(f"ESI: caption_tokens must be at least 1, not {config.caption_tokens}")
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from ecglib.encoders.inputs import place_leads
 from ecglib.encoders.resnet1d import ResNet1d
 from ecglib.encoders.vit1d import ViT1d
-from ecglib.errors import ParameterError
 from ecglib.fusion import AttentionPool, MeanProjector, projector
 from ecglib.losses import info_nce
 from ecglib.papers import checks
@@ -128,8 +127,9 @@ def check(config: Config) -> None:
     checks.some_of("MERL", config, "terms", TERMS)
     checks.positive("MERL", config, "temperature")
     checks.fractions("MERL", config, "dropout")
-    if config.ecg_encoder == "resnet18" and config.width % config.pool_heads:
-        raise ParameterError(f"MERL: width must be a multiple of pool_heads, not {config.width} of {config.pool_heads}")
+    checks.splits(
+        "MERL", config, ("width", "pool_heads") if config.ecg_encoder == "resnet18" else ("vit_width", "vit_heads")
+    )
 
 
 def build(config: Config, text_encoder: TextEncoder | None = None) -> MERL:

@@ -382,8 +382,8 @@ def test_planted_truth_is_found(small):
         ({"trainable_text_layers": WHOLE}, "a tower that learns whole needs 0"),
         ({"negative_pool": 0}, "at least one report"),
         ({"layers": 0}, "layers goes from 1 to 48, not 0"),
-        ({"heads": 5}, "5 do not divide"),
-        ({"decoder_heads": 0}, "0 do not divide"),
+        ({"heads": 5}, "width must be a multiple of heads, not 32 of 5"),
+        ({"decoder_heads": 0}, "decoder_width must be a multiple of decoder_heads, not 16 of 0"),
     ],
 )
 def test_impossible_values_are_refused(small, changes, message):

@@ -20,13 +20,13 @@ from ecglib.papers import checks
         (lambda c: checks.positive("X", c, "infinite"), "X: infinite must be positive, not inf"),
         (lambda c: checks.positive("X", c, "missing"), "X: missing must be positive, not nan"),
         (lambda c: checks.fractions("X", c, "one"), r"X: one lies in \[0, 1\), not 1"),
+        (lambda c: checks.splits("X", c, ("six", "four")), "X: six must be a multiple of four, not 6 of 4"),
         (lambda c: checks.within("X", c, {"one": (2, 3)}), "X: one goes from 2 to 3, not 1"),
     ],
 )
 def test_refused(check, message):
-    config = SimpleNamespace(
-        none=(), twice=("a", "a"), other=("z",), zero=0, one=1, infinite=float("inf"), missing=float("nan")
-    )
+    numbers = {"zero": 0, "one": 1, "four": 4, "six": 6, "infinite": float("inf"), "missing": float("nan")}
+    config = SimpleNamespace(none=(), twice=("a", "a"), other=("z",), **numbers)
     with pytest.raises(ParameterError, match=f"^{message}$"):
         check(config)
 
@@ -51,3 +51,4 @@ def test_allowed():
     checks.positive("X", config, "half")
     checks.fractions("X", config, "zero", "half")
     checks.within("X", config, {"half": (0.5, 0.5)})
+    checks.splits("X", SimpleNamespace(six=6, two=2), ("six", "two"))

@@ -258,7 +258,7 @@ def test_planted_truth_is_found(encoder):
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"dropout": 1.0}, "dropout lies in"),
         ({"width": 30}, "width must be a multiple of pool_heads"),
-        ({"ecg_encoder": "vit_tiny", "vit_width": 25}, "width 25 is not a multiple of heads 3"),
+        ({"ecg_encoder": "vit_tiny", "vit_width": 25}, "vit_width must be a multiple of vit_heads, not 25 of 3"),
     ],
 )
 def test_impossible_values_are_refused(changes, message):
