@@ -16,6 +16,8 @@ from ecglib.data.labels import FINDINGS, SCP_CODES, TASKS, cpsc_to_classes, csn_
 from ecglib.errors import ParameterError
 from ecglib.knowledge.corpus import ASPECTS
 from ecglib.knowledge.extract import extract
+from ecglib.llm import ask
+from ecglib.report_tasks import FEATURES
 
 EVERY_CLASS = [(task, cls) for task, classes in TASKS.items() for cls in classes]
 
@@ -281,10 +283,72 @@ def test_every_code_list_is_covered():
     assert csn["AF"]["entity"] == "AFLT"
     for label_set in knowledge.CODE_SETS:
         assert {entry["entity"] for entry in knowledge.codes(label_set).values()} <= known
+        for entry in knowledge.codes(label_set).values():
+            code = entry["entity"]
+            about, features = knowledge.finding(code), knowledge.waveform_features(code)
+            assert about["name"] != code
+            assert knowledge.synonyms(code)
+            if about["not_on_ecg"]:
+                assert [about["criteria"], about["prompts"], features] == [{}, [], []], code
+            else:
+                assert about["criteria"], code
+                assert len(about["prompts"]) >= 2, code
+                assert features, code
     snomed = knowledge.codes("snomed")
     assert sum(entry["challenge"].get("2021") == "scored" for entry in snomed.values()) == 30
     assert sum(entry["challenge"].get("2020") == "scored" for entry in snomed.values()) == 27
     assert set(csn_acronyms()) <= set(snomed)
+
+
+CODED = sorted(set(_json("coded.json")["entities"]))
+BY_ECG = [code for code in CODED if not knowledge.finding(code)["not_on_ecg"]]
+SAYS = {  # what criteria must speak of, written apart from the data
+    "BBB": r"QRS 120 ms",
+    "PRWP": r"R .*V3",
+    "BRADY": r"below 60",
+    "JTACH": r"above 100",
+    "VTACH": r"wide.*above 100",
+    "VFIB": r"chaotic",
+    "BRUGADA": r"coved ST elevation.*saddleback",
+    "WAP": r"three shapes",
+    "SPR": r"under 120 ms",
+    "SQT": r"390 ms",
+    "LVOLL": r"0\.5 mV",
+    "LVOLC": r"1\.0 mV",
+    "AVNRT": r"pseudo r'",
+}
+
+
+def test_what_no_ecg_defines_is_marked():
+    assert set(CODED) - set(BY_ECG) == {"CHD", "HF", "HVD", "TIA"}
+    assert knowledge.finding("HF")["criteria"] == {}
+    assert knowledge.finding("HF")["prompts"] == knowledge.waveform_features("HF") == []
+    assert "specific" in knowledge.finding("HF")["not_on_ecg"]
+
+
+@pytest.mark.parametrize("code", BY_ECG)
+def test_entities_of_codes_have_criteria_features_and_prompts_that_name_them(code):
+    about = knowledge.finding(code)
+    assert set(about["criteria"]) <= set(knowledge.lead_groups())
+    assert re.search(SAYS.get(code, ""), " ".join(about["criteria"].values()))
+    assert about["superclass"] in ("", *TASKS["ptbxl-super"])
+    assert about["classes"] == {task: [] for task in TASKS}
+    for prompt in about["prompts"]:
+        assert code in {mention.code for mention in extract(prompt) if mention.status != "negated"}, prompt
+    others = {p.lower() for other in (*FINDINGS, *BY_ECG) if other != code for p in knowledge.finding(other)["prompts"]}
+    assert not others & {prompt.lower() for prompt in about["prompts"]}
+    (proposed,) = ask(FEATURES, [about["prompts"][0]]).values
+    assert set(knowledge.waveform_features(code)) <= {pair["feature"] for pair in proposed["features"]}
+
+
+def test_coded_entities_have_the_superclass_of_their_scp_code():
+    of = {code: knowledge.finding(code)["superclass"] for code in BY_ECG}
+    assert [of[code] for code in ("BBB", "AVB", "VPEX", "MI", "STTC", "AE", "VTACH", "PRWP")] == [
+        "CD", "CD", "CD", "MI", "STTC", "HYP", "", "",
+    ]  # fmt: skip
+    for entity in knowledge.entities():
+        if entity.code in of and entity.scp:
+            assert of[entity.code] == scp_statements()[entity.scp]["super"]
 
 
 @pytest.mark.parametrize("label_set", knowledge.CODE_SETS)
@@ -344,6 +408,9 @@ def test_schemas_of_the_entity_files_refuse_what_they_should():
         ("grammar", ("cues", "maybe"), ["perhaps"]),
         ("codes", ("snomed", "abc"), {}),
         ("passages", ("findings", "AFIB"), ["too short", "also"]),
+        ("coded", ("entities", "BBB", "not_on_ecg"), "but it has criteria"),
+        ("coded", ("entities", "HF"), {}),
+        ("coded", ("entities", "BBB", "prompts"), ["only one"]),
     ):
         broken = _json(f"{name}.json")
         node = broken
@@ -363,6 +430,9 @@ def test_validate_finds_what_entity_files_refer_to_in_vain(monkeypatch):
         ("codes", lambda c: c["csn"]["SB"].update(entity="ZZ"), "ZZ"),
         ("grammar", lambda c: c["german"].update(QQ=["x"]), "QQ"),
         ("vocabulary", lambda c: c["entities"]["AFIB"].update(name="again"), "AFIB"),
+        ("coded", lambda c: c["entities"].pop("PRWP"), "differ in PRWP"),
+        ("coded", lambda c: c["entities"]["PRWP"].pop("features"), "PRWP needs features"),
+        ("coded", lambda c: c["entities"]["DIB"].update(superclass="MI"), "DIB under 'MI'"),
     ):
         changed = _json(f"{name}.json")
         change(changed)
@@ -378,6 +448,8 @@ def test_returned_values_are_copies():
     knowledge.waveform_features("LVH").clear()
     knowledge.entities().clear()
     knowledge.finding("AFLT")["criteria"].clear()
+    knowledge.finding("BBB")["criteria"].clear()
+    assert knowledge.finding("BBB")["criteria"]
     assert knowledge.finding("AFLT")["criteria"]
     assert knowledge.codes("csn")["SB"]["entity"] == "SBRAD"
     assert knowledge.waveform_features("LVH")

@@ -2,16 +2,17 @@
 
 ``statements.json`` describes the findings of :data:`ecglib.data.labels.FINDINGS`, ``classes.json`` the classes of
 the six tasks; both are written for this project from the published standards that the first file lists, and
-fixed before any scoring. Which findings make up a class is not repeated here: it follows from
-:func:`ecglib.data.labels.findings_to_labels`. The prompts of a class are its own, then those of its (typical)
-findings: all of them when there is one finding, two of each when there are two or three, the first of each
-when there are more, so that a superclass is spoken for by the typical statements of its members.
+fixed before any scoring. ``coded.json`` does the same for what codes of the Challenges and CSN name beyond the
+findings, and marks what no ECG defines; no task scores with its prompts. Which findings make up a class is not
+repeated here: it follows from :func:`ecglib.data.labels.findings_to_labels`. The prompts of a class are its own, then
+those of its (typical) findings: all of them when there is one finding, two of each when there are two or three, the
+first of each when there are more, so that a superclass is spoken for by the typical statements of its members.
 """
 
 from copy import deepcopy
 from functools import cache
 
-from ecglib.data.labels import FINDINGS, SCP_CODES, TASKS, findings_to_labels
+from ecglib.data.labels import FINDINGS, SCP_CODES, TASKS, findings_to_labels, scp_statements
 from ecglib.errors import ParameterError
 from ecglib.knowledge.corpus import Passage, passages
 from ecglib.knowledge.files import load as _load
@@ -23,6 +24,7 @@ from ecglib.knowledge.vocabulary import (
     superclass,
     superclasses,
     synonyms,
+    table,
     waveform_features,
 )
 from ecglib.paths import sha256_of
@@ -42,7 +44,7 @@ __all__ = [
 ]
 KINDS = ("name", "clinical")
 DATA_FILES = ("statements", "classes")  # what prompts are made of
-ENTITY_FILES = ("vocabulary", "grammar", "codes", "passages")
+ENTITY_FILES = ("vocabulary", "grammar", "codes", "passages", "coded")
 
 
 def _class(task: str, cls: str) -> dict:
@@ -60,17 +62,23 @@ def _labels_of(code: str) -> dict[str, list[str]]:
 
 
 def finding(code: str) -> dict:
-    """All about one finding: code, name, synonyms, criteria (lead group -> text), prompts, superclass, classes.
+    """All about one finding, or one entity that a code of :data:`CODE_SETS` stands for.
 
-    ``superclass`` is that of PTB-XL, "" for findings without one; ``classes`` maps each task to the classes that
-    the finding alone gives. ParameterError on an unknown code.
+    Keys: code, name, synonyms, criteria (lead group -> text), prompts, superclass, classes, not_on_ecg. ``superclass``
+    is that of PTB-XL, "" without one; ``classes`` maps each task to the classes that a finding alone gives, none for
+    other entities; ``not_on_ecg`` is "", or why no ECG defines the entity, which then has neither criteria nor
+    prompts. ParameterError on an unknown code.
     """
-    findings = _load("statements")["findings"]
-    if code not in findings:
-        raise ParameterError(f"no finding is called {code!r}; the findings are {', '.join(findings)}")
-    classes = _labels_of(code)
-    of_ptbxl = "".join(classes["ptbxl-super"]) if code in SCP_CODES else ""
-    return deepcopy({"code": code, "superclass": of_ptbxl, "classes": classes, **findings[code]})
+    findings, coded = _load("statements")["findings"], _load("coded")["entities"]
+    if code in findings:
+        classes = _labels_of(code)
+        of_ptbxl = "".join(classes["ptbxl-super"]) if code in SCP_CODES else ""
+        return deepcopy({"code": code, "superclass": of_ptbxl, "classes": classes, "not_on_ecg": "", **findings[code]})
+    if code not in coded:
+        raise ParameterError(f"no finding is called {code!r}; the findings are {', '.join((*findings, *coded))}")
+    about = {"code": code, "superclass": "", "classes": {task: [] for task in TASKS}, "not_on_ecg": "", "prompts": []}
+    about |= {"name": table()[code].name, "synonyms": synonyms(code, german=False)[1:], "criteria": {}}
+    return about | deepcopy({key: value for key, value in coded[code].items() if key != "features"})
 
 
 def members(task: str, cls: str) -> list[str]:
@@ -130,6 +138,7 @@ def validate() -> None:
         except jsonschema.ValidationError as error:
             raise ParameterError(f"ecglib/knowledge/{name}.json at {error.json_path}: {error.message}") from error
     _check_vocabulary()
+    _check_coded()
     statements, tasks = _load("statements"), _load("classes")
     _same(statements["findings"], FINDINGS, "findings of statements.json")
     _same({task for task in tasks if task != "version"}, TASKS, "tasks of classes.json")
@@ -163,6 +172,20 @@ def _check_vocabulary() -> None:
         raise ParameterError(
             f"grammar.json, codes.json or a table names {', '.join(stray)}, which vocabulary.json lacks"
         )
+
+
+def _check_coded() -> None:
+    """Every entity behind a code is a finding or stands in coded.json; what an ECG defines has waveform features."""
+    coded, entries = _load("coded")["entities"], _load("vocabulary")["entities"]
+    behind = {entry["entity"] for name in CODE_SETS for entry in _load("codes")[name].values()}
+    if difference := sorted((behind - set(FINDINGS)) ^ set(coded)):
+        raise ParameterError(f"coded.json and the entities behind codes.json differ in {', '.join(difference)}")
+    for code, entry in coded.items():
+        if ("features" in entry or "not_on_ecg" in entry) == ("features" in entries[code]):
+            raise ParameterError(f"{code} needs features in one of coded.json and vocabulary.json, or not_on_ecg")
+        filed, given = entries[code].get("scp", ""), entry.get("superclass", "")
+        if filed and given != (known := scp_statements()[filed]["super"]):
+            raise ParameterError(f"coded.json puts {code} under {given!r}, but its SCP code {filed} is under {known!r}")
 
 
 def _same(found, expected, what: str) -> None:

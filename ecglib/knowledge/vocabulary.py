@@ -66,10 +66,11 @@ def superclass(code: str) -> str:
 def waveform_features(code: str) -> list[str]:
     """Waveform features that speak for an entity, as short noun phrases with their leads.
 
-    Curated for every finding of the label vocabulary, e.g. «tall R wave in V5 and V6» for LVH; [] for entities that
-    have no typical wave, such as poor data quality. ParameterError on an unknown code.
+    Curated for every finding of the label vocabulary, e.g. «tall R wave in V5 and V6» for LVH, and for every entity
+    behind a code that an ECG defines (coded.json); [] for entities that have no typical wave, such as poor data
+    quality or heart failure. ParameterError on an unknown code.
     """
-    return list(_entry(code).get("features", ()))
+    return list(_entry(code).get("features") or load("coded")["entities"].get(code, {}).get("features", ()))
 
 
 def spellings(pattern: str) -> Iterator[str]:
