@@ -174,7 +174,7 @@ class Assistant:
         answered = dict(zip(items, answers.answers, strict=True))
         entries = {s: _described(s, passages.get(s), answered.get(s)) for s in distinct}
         about = {"question": self.question, "k": self.k, "encoder": self.encoder.fingerprint[:12]}
-        return Descriptions(entries, about | {"knowledge": knowledge.knowledge_hash(), "answers": answers.summary()})
+        return Descriptions(entries, about | {"knowledge": knowledge.content_hash(), "answers": answers.summary()})
 
 
 def aspect(passage: "knowledge.Passage") -> str:

@@ -48,9 +48,9 @@ class KnowledgeBase:
     cached = False
 
     def record(self) -> dict:
-        from ecglib.knowledge import knowledge_hash
+        from ecglib.knowledge import content_hash
 
-        return {"kind": "knowledge", "model": f"knowledge base {knowledge_hash()}"}
+        return {"kind": "knowledge", "model": f"knowledge base {content_hash()}"}
 
     def replies(self, task: Task, items: Sequence[Hashable], deliver: Deliver) -> None:
         for place, item in enumerate(items):

@@ -205,6 +205,6 @@ if reference:
     used["references"] |= {"counts": {"records": len(chosen)}}
 run.save_table(pd.DataFrame(metrics), "metrics")
 answers = described.about["answers"]
-notes = f"knowledge {knowledge.knowledge_hash()}; texts {described.fingerprint}; model {answers['model']['model']}"
+notes = f"knowledge {knowledge.content_hash()}; texts {described.fingerprint}; model {answers['model']['model']}"
 run.record(metrics, data=used, notes=f"{notes}; parts of answers dropped: {answers['dropped']}")
 print("descriptions:", pretrain.shown(written, results_dir))

@@ -163,7 +163,7 @@ def test_descriptions_come_back_from_disk_or_not_at_all(described, tmp_path):
     again = cqa.Descriptions.read(path)
     assert again.entries == dict(described.entries)
     assert again.fingerprint == described.fingerprint
-    assert json.loads(path.read_text().splitlines()[0])["about"]["knowledge"] == knowledge.knowledge_hash()
+    assert json.loads(path.read_text().splitlines()[0])["about"]["knowledge"] == knowledge.content_hash()
     path.write_text(path.read_text().replace("atrial", "arterial"))
     with pytest.raises(ValueError, match="changed by hand"):
         cqa.Descriptions.read(path)

@@ -16,7 +16,7 @@ from ecglib.data.labels import FINDINGS, SCP_CODES, TASKS, cpsc_to_classes, csn_
 from ecglib.errors import ParameterError
 from ecglib.knowledge.corpus import ASPECTS
 from ecglib.knowledge.extract import extract
-from ecglib.llm import ask
+from ecglib.llm import KnowledgeBase, ask
 from ecglib.report_tasks import FEATURES
 
 EVERY_CLASS = [(task, cls) for task, classes in TASKS.items() for cls in classes]
@@ -227,6 +227,43 @@ def test_hash_moves_with_any_prompt(monkeypatch):
     real = knowledge._load
     monkeypatch.setattr(knowledge, "_load", lambda name: changed if name == "statements" else real(name))
     assert knowledge.knowledge_hash() != before
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value"),
+    [
+        ("vocabulary", ("entities", "AFIB", "features", 0), "no P waves"),
+        ("passages", ("findings", "AFIB", 0), "Atrial fibrillation has no P waves and irregular RR intervals."),
+        ("grammar", ("cues", "negated_before", 0), "nowhere"),
+        ("codes", ("csn", "SB", "entity"), "SR"),
+        ("coded", ("entities", "BBB", "prompts", 0), "Block of a bundle branch"),
+    ],
+)
+def test_hash_of_the_content_moves_where_that_of_the_prompts_does_not(monkeypatch, name, path, value):
+    of_prompts, of_content = knowledge.knowledge_hash(), knowledge.content_hash()
+    assert re.fullmatch(r"[0-9a-f]{12}", of_content)
+    assert of_content != of_prompts
+    assert KnowledgeBase().record()["model"] == f"knowledge base {of_content}"
+    changed = _json(f"{name}.json")
+    node = changed
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    real = knowledge._load
+    monkeypatch.setattr(knowledge, "_load", lambda n: changed if n == name else real(n))
+    assert knowledge.knowledge_hash() == of_prompts
+    assert knowledge.content_hash() != of_content
+    assert KnowledgeBase().record()["model"] != f"knowledge base {of_content}"
+
+
+def test_both_hashes_move_with_the_findings(monkeypatch):
+    of_prompts, of_content = knowledge.knowledge_hash(), knowledge.content_hash()
+    changed = _json("statements.json")
+    changed["findings"]["AFIB"]["criteria"]["rhythm"] += ", at any rate"
+    real = knowledge._load
+    monkeypatch.setattr(knowledge, "_load", lambda n: changed if n == "statements" else real(n))
+    assert knowledge.knowledge_hash() != of_prompts
+    assert knowledge.content_hash() != of_content
 
 
 # Fixed before any scoring: a score of one prompt set is not to be compared with that of another under the same name.

@@ -120,12 +120,20 @@ def lead_groups() -> dict[str, list[str]]:
 
 
 def knowledge_hash() -> str:
-    """Twelve hex digits of a SHA-256 over the data files and all prompts, to be recorded with every result.
+    """Twelve hex digits of a SHA-256 over :data:`DATA_FILES` and all prompts, to be recorded with every score of them.
 
     The prompts are part of it because the rule that picks them, and the label spaces, lie outside the files.
     """
     chosen = {f"{task} {kind}": prompt_set(task, kind) for task in TASKS for kind in KINDS}
     return sha256_of({"prompts": chosen} | {name: _load(name) for name in DATA_FILES}, 12)
+
+
+def content_hash() -> str:
+    """Twelve hex digits over what extraction, features and passages come from: :data:`ENTITY_FILES` and the findings.
+
+    It stands beside what the knowledge base itself answered; scores of prompts carry :func:`knowledge_hash`.
+    """
+    return sha256_of({name: _load(name) for name in ("statements", *ENTITY_FILES)}, 12)
 
 
 def validate() -> None:
