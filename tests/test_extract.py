@@ -487,6 +487,18 @@ def test_real_ptbxl_reports_and_their_codes(real_data):
         assert micro["recall"] > recall
 
 
+def test_reports_of_the_real_subset_are_measured_beside_the_others(real_data):
+    paths = [real_data("ptbxl_reports") / "ptbxl_test_english.csv", real_data("ptbxl_subset") / "ptbxl_database.csv"]
+    found = {measured.what: measured for _, measured in measure.real_references("", ",".join(map(str, paths)))}
+    german, english = (found[f"PTB-XL reports, {language}, ptbxl_subset"] for language in ("german", "english"))
+    assert "PTB-XL reports, english, ptbxl_test_english" in found
+    for measured, n, precision, recall in ((german, 85, 88, 84), (english, 49, 82, 75)):
+        micro = measured.scores(replicates=10).iloc[0]
+        assert len(measured.ids) == n
+        assert micro["precision"] > precision
+        assert micro["recall"] > recall
+
+
 def test_mining_without_merging_or_superclasses(tmp_path):
     """K-MERL table 2c: synonyms stay apart, each found by its own words; or nothing says what is a kind of what."""
     reports = ["Sinus rhythm. Left bundle branch block", "NSR with LBBB", "Anterior myocardial infarction", "No LBBB"]

@@ -203,18 +203,21 @@ def real_references(statements_root: str = "", ptbxl_files: str = "") -> list[tu
     """(data set, comparison) for the references that are there: both samples of statements, PTB-XL by language.
 
     statements_root: folder with MIMIC-IV-ECG statements, or ""; ptbxl_files: PTB-XL metadata files, joined by commas,
-    of which the half of the patients counts that extraction was not written with in view, or "".
+    of which the half of the patients counts that extraction was not written with in view, or "". A comparison goes by
+    its file's name; a file that is named as in PTB-XL itself, like that of ptbxl_subset, by its folder's.
     """
     out = []
     if statements_root:
         out += [("mimic-iv-ecg", mimic_statements(expand(statements_root), sample)) for sample in ("first", "second")]
     for path in filter(None, (part.strip() for part in ptbxl_files.split(","))):
-        frame = read_ptbxl(expand(path))
+        file = expand(path)
+        called = file.parent.name if file.stem == "ptbxl_database" else file.stem
+        frame = read_ptbxl(file)
         frame = frame[held_out(frame["patient_id"])]
         spoken = frame["report"].map(language)
         for name in ("german", "english"):
             if (spoken == name).any():
-                what = f"PTB-XL reports, {name}, {Path(path).stem}"
+                what = f"PTB-XL reports, {name}, {called}"
                 out.append(("ptb-xl", ptbxl_reports(frame[spoken == name], what)))
     return out
 
