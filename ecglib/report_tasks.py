@@ -83,6 +83,7 @@ def _check_entities(report: str, answer: dict) -> tuple[dict, list[str]]:
 
 
 def _known_entities(report: str) -> dict:
+    """Each place with its own status: opposing findings are all kept, and one stated and denied is there twice."""
     found = {(m.start, m.end): (m.text, m.status) for m in extract(report) if is_cardiac(m.code)}
     return {"entities": [{"text": text, "status": status} for text, status in found.values()]}
 
@@ -128,7 +129,7 @@ def _check_features(report: str, answer: dict) -> tuple[dict, list[str]]:
 
 
 def _known_features(report: str) -> dict:
-    """The curated features of all that the report states or suspects."""
+    """The curated features of all that the report states or suspects, be it denied too or opposed by another."""
     found: dict[str, str] = {}
     words = tokens(report)
     for mention in extract(report):

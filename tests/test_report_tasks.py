@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from ecglib import report_tasks as tasks
 from ecglib.data.labels import FINDINGS
-from ecglib.knowledge import finding, passages, waveform_features
+from ecglib.knowledge import finding, passages, superclass, waveform_features
+from ecglib.knowledge.entity_table import EntityTable, ReportLabels
+from ecglib.knowledge.extract import extract
 from ecglib.llm import ask
 from ecglib.report_checks import numbers, odd_names, places, shared_words
 
@@ -246,6 +248,47 @@ def test_features_are_held_against_the_report():
         "proposed twice", "finding not in the report", "names no part of a waveform", "names no part of a waveform",
         "stands in the report already",
     ]  # fmt: skip
+
+
+# --- reports that contradict themselves ---
+
+TWO_RHYTHMS = "Normal sinus rhythm. Atrial fibrillation."
+STATED_AND_DENIED = "Left bundle branch block. No left bundle branch block. Normal ECG"
+# Report -> what is read of it, and whose features and labels follow: denials take back nothing that is stated.
+OPPOSING = {
+    TWO_RHYTHMS: ([("SR", "present"), ("AFIB", "present")], ["SR", "AFIB"]),
+    STATED_AND_DENIED: ([("CLBBB", "present"), ("CLBBB", "negated"), ("NORM", "present")], ["CLBBB", "NORM"]),
+    "No left bundle branch block. Left bundle branch block": (
+        [("CLBBB", "negated"), ("CLBBB", "present")],
+        ["CLBBB"],
+    ),
+    "Left bundle branch block. No bundle branch block. Normal ECG": (
+        [("CLBBB", "present"), ("BBB", "negated"), ("NORM", "present")],
+        ["CLBBB", "NORM"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("report", "read", "stated"), [(report, *rest) for report, rest in OPPOSING.items()])
+def test_opposing_findings_are_all_kept_and_stated_outweighs_denied(report, read, stated):
+    assert [(mention.code, mention.status) for mention in extract(report)] == read
+    entities = ask(tasks.ENTITIES, [report])
+    assert [(e["codes"], e["status"]) for e in entities.values[0]["entities"]] == [([code], s) for code, s in read]
+    assert entities.answers[0].dropped == ()
+    (proposed,) = ask(tasks.FEATURES, [report]).values
+    expected = {feature for code in stated for feature in waveform_features(code)}
+    assert {pair["feature"] for pair in proposed["features"]} == expected
+    table = EntityTable.of_knowledge()
+    (row,) = ReportLabels(table)([report])
+    names = {finding(code)["name"] for code in stated} | {superclass(code) for code in stated}
+    assert {name for name, labelled in zip(table.entities, row, strict=True) if labelled} == names
+
+
+def test_a_model_that_takes_sides_in_a_contradiction_is_not_followed_past_the_report():
+    said = {"entities": [{"text": "left bundle branch block", "status": "present"}] * 2}
+    value, dropped = tasks.ENTITIES.check(STATED_AND_DENIED, said)
+    assert [(e["start"], e["status"]) for e in value["entities"]] == [(0, "present")]
+    assert len(dropped) == 1
 
 
 # --- ESI ---

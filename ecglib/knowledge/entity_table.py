@@ -65,7 +65,8 @@ class EntityTable:
         """(N, E) float32: 1 where a report states the entity, or a member of the superclass, as present.
 
         Negated entities count as 0, like those not mentioned; an entity that a report both states and denies counts
-        as stated. ``uncertain`` overrides the table's own reading of «possible X».
+        as stated, and of findings that exclude one another all that are stated count. ``uncertain`` overrides the
+        table's own reading of «possible X».
         """
         counted = {"present"} | ({"uncertain"} if (uncertain or self.uncertain) == "present" else set())
         if uncertain not in (None, *UNCERTAIN):
