@@ -260,3 +260,18 @@ def test_text_from_outside_cannot_break_a_table():
     assert escape("a | b\nc * `x|y` $z$") == r"a \| b c \* `x\|y` \$z\$"
     assert symbols("D_e, SE_t, free_layers, tau") == "D<sub>e</sub>, SE<sub>t</sub>, free_layers, τ"
     assert table(["a", "b"], [["1", "2"]], "lr") == "| a | b |\n| :-- | --: |\n| 1 | 2 |"
+
+
+def test_speeds_take_the_best_of_the_repeats(tmp_path):
+    from ecglib.bookspeed import MEASURED, speeds
+
+    assert "bench_methods.py --out" in speeds(tmp_path)
+    rows = [
+        {"stem": "merl", "threads": 1, "what": what, "clock_s": clock, "cpu_s": clock}
+        for what, clocks in (("step", (0.25, 0.2)), ("encoder", (0.1, 0.4)))
+        for clock in clocks
+    ]
+    (tmp_path / MEASURED).parent.mkdir(parents=True)
+    (tmp_path / MEASURED).write_text(json.dumps({"commit": "0" * 40, "batch": 32, "versions": {}, "rows": rows}))
+    row = next(line for line in speeds(tmp_path).splitlines() if "MERL" in line)
+    assert [cell.strip() for cell in row.strip("|").split("|")] == ["MERL", "1", "160", "320", "50%"]
