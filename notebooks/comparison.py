@@ -82,7 +82,7 @@ side_by_side.terms_table(run, stems, records)
 scored = side_by_side.scores(records)
 means = {name: comparison.over_seeds(table) for name, table in scored.items()}
 rows = side_by_side.metric_rows(means, records)
-run.save_table(pd.DataFrame(rows), "metrics")
+_ = run.save_table(pd.DataFrame(rows), "metrics")
 
 # %%
 names = side_by_side.in_order(stems, means)
