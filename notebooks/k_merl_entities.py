@@ -47,7 +47,7 @@ merge: bool = True  # False: names of one meaning stay apart (table 2c)
 aggregate: bool = True  # False: no superclasses (table 2c)
 uncertain: str = "absent"  # absent or present: what «possible X» counts as
 statements_root: str = ""  # folder with statements of MIMIC-IV-ECG, to measure the reading on
-ptbxl_files: str = ""  # PTB-XL metadata files (ptbxl_reports, ptbxl_subset), comma between, to measure the reading on
+ptbxl_files: str = ""  # PTB-XL metadata files or folders of them, comma between, to measure the reading on
 
 # %%
 import pandas as pd

@@ -487,11 +487,18 @@ def test_real_ptbxl_reports_and_their_codes(real_data):
         assert micro["recall"] > recall
 
 
+def test_a_folder_without_reports_is_named(tmp_path):
+    with pytest.raises(ParameterError, match=r"holds no ptbxl_\*.csv"):
+        measure.real_references("", str(tmp_path))
+
+
 def test_reports_of_the_real_subset_are_measured_beside_the_others(real_data):
     paths = [real_data("ptbxl_reports") / "ptbxl_test_english.csv", real_data("ptbxl_subset") / "ptbxl_database.csv"]
     found = {measured.what: measured for _, measured in measure.real_references("", ",".join(map(str, paths)))}
     german, english = (found[f"PTB-XL reports, {language}, ptbxl_subset"] for language in ("german", "english"))
     assert "PTB-XL reports, english, ptbxl_test_english" in found
+    folder = [measured.what for _, measured in measure.real_references("", str(real_data("ptbxl_subset")))]
+    assert folder == ["PTB-XL reports, german, ptbxl_subset", "PTB-XL reports, english, ptbxl_subset"]
     for measured, n, precision, recall in ((german, 85, 88, 84), (english, 49, 82, 75)):
         micro = measured.scores(replicates=10).iloc[0]
         assert len(measured.ids) == n

@@ -17,7 +17,7 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,18 +199,26 @@ def ptbxl_reports(frame: pd.DataFrame, what: str) -> Measured:
     return Measured.of(what, documents)
 
 
+def _tables(given: str) -> Iterator[Path]:
+    for path in filter(None, (part.strip() for part in given.split(","))):
+        found = sorted(expand(path).glob("ptbxl_*.csv")) if expand(path).is_dir() else [expand(path)]
+        if not found:
+            raise ParameterError(f"{path} holds no ptbxl_*.csv: give PTB-XL metadata files or folders with them")
+        yield from found
+
+
 def real_references(statements_root: str = "", ptbxl_files: str = "") -> list[tuple[str, Measured]]:
     """(data set, comparison) for the references that are there: both samples of statements, PTB-XL by language.
 
-    statements_root: folder with MIMIC-IV-ECG statements, or ""; ptbxl_files: PTB-XL metadata files, joined by commas,
-    of which the half of the patients counts that extraction was not written with in view, or "". A comparison goes by
-    its file's name; a file that is named as in PTB-XL itself, like that of ptbxl_subset, by its folder's.
+    statements_root: folder with MIMIC-IV-ECG statements, or ""; ptbxl_files: PTB-XL metadata files, or folders of such
+    (``ptbxl_*.csv``), joined by commas, of which the half of the patients counts that extraction was not written with
+    in view, or "". A comparison goes by its file's name; a file that is named as in PTB-XL itself, like that of
+    ptbxl_subset, by its folder's. ParameterError for a folder without such a file.
     """
     out = []
     if statements_root:
         out += [("mimic-iv-ecg", mimic_statements(expand(statements_root), sample)) for sample in ("first", "second")]
-    for path in filter(None, (part.strip() for part in ptbxl_files.split(","))):
-        file = expand(path)
+    for file in _tables(ptbxl_files):
         called = file.parent.name if file.stem == "ptbxl_database" else file.stem
         frame = read_ptbxl(file)
         frame = frame[held_out(frame["patient_id"])]
