@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ecglib import papers
 from ecglib.datasets import pretraining_store
-from ecglib.machine import commit, versions
+from ecglib.machine import commit, describe, versions
 from ecglib.pretrain import build_model, planned
 from ecglib.profiles import get_profile
 from ecglib.train import TrainingData, weighted_total
@@ -110,7 +110,8 @@ def main() -> None:
             for (stem, count, what), times in taken.items()
             for clock, cpu in times
         ]
-        written = {"commit": commit()[0], "versions": versions(), "batch": BATCH, "rows": rows}
+        about = {"commit": commit()[0], "machine": describe(), "versions": versions(), "batch": BATCH}
+        written = about | {"rows": rows}
         asked.out.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
 

@@ -24,10 +24,12 @@ def speeds(root: Path) -> str:
             str(threads),
             f"{measured['batch'] / of['step']:.0f}",
             f"{measured['batch'] / of['encoder']:.0f}",
-            f"{of['encoder'] / of['step']:.0%}",
+            f"{100 * of['encoder'] / of['step']:.0f} %",
         ]
         for (stem, threads), of in sorted(best.items())
     ]
     header = ["method", "threads", "training, records/s", "bare encoder, records/s", "of the limit"]
-    about = f"Batches of {measured['batch']}, at commit `{measured['commit'][:10]}`."
+    of = measured["machine"]
+    machine = f"{of['cpu']}, {of['cores']} cores"
+    about = f"Batches of {measured['batch']}, at commit `{measured['commit'][:10]}`, on {machine}."
     return table(header, rows, "lrrrr") + "\n\n" + about

@@ -273,6 +273,7 @@ def test_speeds_take_the_best_of_the_repeats(tmp_path):
         for clock in clocks
     ]
     (tmp_path / MEASURED).parent.mkdir(parents=True)
-    (tmp_path / MEASURED).write_text(json.dumps({"commit": "0" * 40, "batch": 32, "versions": {}, "rows": rows}))
+    about = {"commit": "0" * 40, "machine": {"cpu": "a cpu", "cores": 2}, "batch": 32, "versions": {}}
+    (tmp_path / MEASURED).write_text(json.dumps(about | {"rows": rows}))
     row = next(line for line in speeds(tmp_path).splitlines() if "MERL" in line)
-    assert [cell.strip() for cell in row.strip("|").split("|")] == ["MERL", "1", "160", "320", "50%"]
+    assert [cell.strip() for cell in row.strip("|").split("|")] == ["MERL", "1", "160", "320", "50 %"]
