@@ -1,9 +1,12 @@
-"""Loss terms as pure functions. Each states its shapes, its equation and its paper."""
+"""Loss terms as pure functions, and what of them learns. Each states its shapes, its equation and its paper."""
+
+import math
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def gather_batch(x: Tensor) -> Tensor:
@@ -53,8 +56,8 @@ def pairwise_sigmoid(logits: Tensor, diagonal: Tensor | None = None) -> Tensor:
 
     SigLIP (Zhai et al. 2023, algorithm 1), FG-CLEP eq. 5 in the reading of its ``DEVIATIONS``, C-MELT eq. 4. z is -1
     off the diagonal and ``diagonal`` (B,) on it: +1 by default, -1 where a pair was torn apart, 0 for a pair to leave
-    out (a constant, without a gradient). Scale and bias are the caller's, as is `gather_batch`, so that negatives are
-    shared over processes.
+    out (a constant, without a gradient). Scale and bias are in `PairLogits`; `gather_batch` is the caller's, so that
+    negatives are shared over processes.
     """
     if logits.ndim != 2 or logits.shape[0] != logits.shape[1]:
         raise ValueError(f"logits of shape {tuple(logits.shape)} have no diagonal of pairs")
@@ -62,6 +65,30 @@ def pairwise_sigmoid(logits: Tensor, diagonal: Tensor | None = None) -> Tensor:
         diagonal = logits.new_ones(len(logits))
     sign = (diagonal.to(logits.dtype) + 1).diag() - 1
     return -F.logsigmoid(sign * logits).sum(dim=1).mean()
+
+
+class PairLogits(nn.Module):
+    """Learned scale and bias between a cosine and the logit of a pair: s -> e^t s + b, any shape.
+
+    SigLIP (Zhai et al. 2023, algorithm 1), where t starts at log 10 and b at -10; FG-CLEP eq. 5.
+
+    Args:
+        bias: b at the start; ``None`` for no bias, as in InfoNCE, where it would change nothing.
+        scale_of: the factor as a function of t.
+    """
+
+    def __init__(self, bias: float | None = -10.0, scale_of: Callable[[Tensor], Tensor] = torch.exp):
+        super().__init__()
+        self.scale_of = scale_of
+        self.t = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.b = None if bias is None else nn.Parameter(torch.tensor(bias))
+
+    def scale(self) -> Tensor:
+        """The factor of the cosine, a scalar."""
+        return self.scale_of(self.t)
+
+    def forward(self, cosine: Tensor) -> Tensor:
+        return self.scale() * cosine if self.b is None else self.scale() * cosine + self.b
 
 
 def false_negative_mitigation(similarity: Tensor, semantic: Tensor) -> Tensor:

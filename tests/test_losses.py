@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecglib.losses import (
+    PairLogits,
     captioning,
     cosine_matrix,
     entity_bce,
@@ -115,6 +116,22 @@ def test_pairwise_sigmoid_is_the_naive_double_loop(batch, scale, bias, seed):
     sign = torch.full((batch, batch), -1.0).double().fill_diagonal_(0) + on_diagonal.diag()
     expected = naive_pairwise_sigmoid(logits, sign)
     assert pairwise_sigmoid(logits, on_diagonal).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_pair_logits_start_as_siglip_and_both_learn():
+    """Closed form: scale 10, bias -10; each row of the derivatives is that of s -> e^t s + b."""
+    logits, cosine = PairLogits(), torch.tensor([-1.0, 0.0, 0.3, 1.0])
+    torch.testing.assert_close(logits(cosine), 10 * cosine - 10)
+    logits(cosine).sum().backward()
+    assert logits.t.grad.item() == pytest.approx(10 * cosine.sum().item(), rel=1e-6)
+    assert logits.b.grad.item() == len(cosine)
+
+
+def test_pair_logits_without_a_bias_and_with_t_itself_as_scale():
+    cosine = torch.tensor([-0.5, 0.5])
+    plain = PairLogits(bias=None, scale_of=torch.nn.Identity())
+    assert [name for name, _ in plain.named_parameters()] == ["t"]
+    torch.testing.assert_close(plain(cosine), math.log(10) * cosine)
 
 
 def test_a_pair_left_out_of_the_sigmoid_loss_has_no_gradient():

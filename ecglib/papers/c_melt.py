@@ -7,7 +7,6 @@ encoders and with negative reports searched for in the space of a text encoder (
     papermill notebooks/c_melt_zero_shot.ipynb    # paper: average macro AUC 77.1 over six sets (table 3)
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,7 +19,15 @@ from ecglib.encoders.inputs import place_leads, standardised
 from ecglib.encoders.wave_transformer import WaveTransformer
 from ecglib.errors import ParameterError
 from ecglib.fusion import CrossAttentionFusion, PatchDecoder, masked_mean
-from ecglib.losses import at_least_float32, gather_batch, masked_ecg, masked_language, matching, pairwise_sigmoid
+from ecglib.losses import (
+    PairLogits,
+    at_least_float32,
+    gather_batch,
+    masked_ecg,
+    masked_language,
+    matching,
+    pairwise_sigmoid,
+)
 from ecglib.masked_text import MaskedTexts
 from ecglib.masking import keep_mask, random_subsets, take
 from ecglib.papers import checks
@@ -81,6 +88,7 @@ class CMELT(CosineScores, nn.Module):
     ):
         super().__init__()
         check(config)
+        self.pair_logits = PairLogits() if config.siglep == "siglip" else None
         self.config, self.ecg_encoder, self.text_encoder = config, ecg_encoder, text_encoder
         self.loss_weights = dict.fromkeys(config.terms, 1.0)  # print gives no weights
         width, dropout = config.width, config.dropout
@@ -94,8 +102,6 @@ class CMELT(CosineScores, nn.Module):
         self.etm_head = nn.Linear(2 * width, 1)
         self.g_x = nn.Sequential(nn.Tanh(), nn.Linear(ecg_encoder.width, width))  # behind the pooling, section 3.2
         self.g_t = nn.Sequential(nn.Tanh(), nn.Linear(text_encoder.width, width))
-        if config.siglep == "siglip":
-            self.log_scale, self.bias = nn.Parameter(torch.tensor(math.log(10.0))), nn.Parameter(torch.tensor(-10.0))
         self.negatives_encoder = negatives_encoder
         how = "farthest" if config.negatives == "none" else config.negatives
         self.negatives = ReportNegatives(lambda texts: pooled(negatives_encoder, texts), how, config.negative_pool)
@@ -150,9 +156,11 @@ class CMELT(CosineScores, nn.Module):
     def siglep(self, x: Tensor, t: Tensor, matched: Tensor) -> Tensor:
         """Equation 4 over all pairs of a batch, shared over processes: (B, D), (B, D), (B,) -> scalar."""
         x, t, matched = gather_batch(x), gather_batch(t), gather_batch(matched.float())
-        if self.config.siglep == "siglip":
-            x, t = self.log_scale.exp() * F.normalize(x, dim=-1), F.normalize(t, dim=-1)
-        logits = at_least_float32(x @ t.T) + (self.bias if self.config.siglep == "siglip" else 0.0)  # (B, B)
+        scale, bias = 1.0, 0.0
+        if self.pair_logits is not None:
+            x, t = F.normalize(x, dim=-1), F.normalize(t, dim=-1)
+            scale, bias = self.pair_logits.scale(), self.pair_logits.b
+        logits = at_least_float32(scale * x @ t.T) + bias  # (B, B)
         diagonal = matched if self.config.replaced_pair == "left-out" else 2 * matched - 1  # sign 0: no gradient
         return pairwise_sigmoid(logits, diagonal) / (1 if "siglep" in self.config.per_record else len(logits))
 

@@ -26,7 +26,7 @@ from ecglib.encoders.vit1d import ViT1d
 from ecglib.errors import ParameterError
 from ecglib.fine_grained import FineGrained, extend, propose, verify
 from ecglib.fusion import projector
-from ecglib.losses import cosine_matrix, false_negative_mitigation, gather_batch, info_nce, pairwise_sigmoid
+from ecglib.losses import PairLogits, cosine_matrix, false_negative_mitigation, gather_batch, info_nce, pairwise_sigmoid
 from ecglib.papers import checks
 from ecglib.papers.card import read_record
 from ecglib.papers.sizes import sizes
@@ -83,13 +83,15 @@ class FGCLEP(nn.Module):
     def __init__(self, config: Config, ecg_encoder: nn.Module, text_encoder: TextEncoder):
         super().__init__()
         check(config)
+        self.pair_logits = PairLogits(  # t and b of equation 5
+            config.initial_bias if config.loss == "sigmoid" else None,
+            torch.exp if config.scale_form == "exp" else nn.Identity(),
+        )
         self.config, self.ecg_encoder, self.text_encoder = config, ecg_encoder, text_encoder
         contrast = "sig" if config.loss == "sigmoid" else "nce"
         self.loss_weights = {contrast: 1.0} | ({"fnm": config.fnm_weight} if config.fnm_weight else {})  # equation 7
         self.project_e = projector(config.projector, ecg_encoder.width, config.width)  # f_e
         self.project_t = projector(config.projector, text_encoder.width, config.width)  # f_t
-        self.t = nn.Parameter(torch.tensor(math.log(10.0)))
-        self.b = nn.Parameter(torch.tensor(config.initial_bias)) if config.loss == "sigmoid" else 0.0
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Compute what depends on the texts alone, once: the frozen states of each distinct one."""
@@ -104,13 +106,9 @@ class FGCLEP(nn.Module):
         """t_p = f_t(E_txt(x)), equation 2: B strings -> (B, D)."""
         return self.project_t(self.text_encoder.vectors(texts))
 
-    def scale(self) -> Tensor:
-        """The factor of the similarity in equation 5."""
-        return self.t.exp() if self.config.scale_form == "exp" else self.t
-
     def logits(self, similarity: Tensor) -> Tensor:
         """What z_ij multiplies in the exponent of equation 5; the shape stays."""
-        return (self.scale() if self.config.sign == "intended" else -self.scale()) * similarity + self.b
+        return self.pair_logits(similarity if self.config.sign == "intended" else -similarity)
 
     def probability(self, similarity: Tensor) -> Tensor:
         """P that an ECG and a text of this cosine similarity match, equation 8; the shape stays."""
@@ -124,7 +122,7 @@ class FGCLEP(nn.Module):
         if self.config.loss == "sigmoid":
             terms = {"sig": pairwise_sigmoid(self.logits(similarity))}
         else:
-            terms = {"nce": info_nce(e_p, t_p, 1 / self.scale())}
+            terms = {"nce": info_nce(e_p, t_p, 1 / self.pair_logits.scale())}
         if self.config.fnm_weight:
             of_text = everyone if self.config.semantic_gradient else everyone.detach()
             terms["fnm"] = false_negative_mitigation(similarity, cosine_matrix(of_text, of_text))  # S of equation 3

@@ -45,8 +45,8 @@ def test_paper_values():
     assert fg_clep.SCHEDULES["paper"] == {"epochs": 10, "batch_size": 100, "lr": 2e-5, "weight_decay": 1e-4}
     assert fg_clep.STAGE_2_EPOCHS["paper"] == 3
     model = small()
-    assert model.scale().item() == pytest.approx(10.0)
-    assert model.b.item() == -10.0
+    assert model.pair_logits.scale().item() == pytest.approx(10.0)
+    assert model.pair_logits.b.item() == -10.0
 
 
 def test_paper_model_has_both_towers():
@@ -95,7 +95,7 @@ def test_terms_are_equations_3_to_7():
                 sim = F.cosine_similarity(e_p[i], t_p[j], dim=0).item()
                 semantic = F.cosine_similarity(t_p[i], t_p[j], dim=0).item()
                 z = 1 if i == j else -1
-                exponent = -z * (math.exp(model.t.item()) * sim + model.b.item())
+                exponent = -z * (math.exp(model.pair_logits.t.item()) * sim + model.pair_logits.b.item())
                 sig -= math.log(1 / (1 + math.exp(exponent))) / 6
                 fnm += abs(sim - semantic) / 6
     terms = model.losses(b)
@@ -118,7 +118,7 @@ def test_sign_as_printed_pushes_pairs_apart():
 
 def test_plain_scale_is_t_itself():
     model = small(scale_form="plain")
-    assert model.scale().item() == pytest.approx(math.log(10))
+    assert model.pair_logits.scale().item() == pytest.approx(math.log(10))
     assert model.logits(torch.tensor(1.0)).item() == pytest.approx(math.log(10) - 10)
 
 
@@ -140,8 +140,8 @@ def test_without_architecture_modification():
     expected = info_nce(model.embed_ecg(b["ecg"]), model.embed_text(b["report"]), 0.1)
     torch.testing.assert_close(terms["nce"], expected, rtol=1e-5, atol=1e-6)
     terms["nce"].backward()
-    assert model.t.grad.abs() > 0
-    assert "b" not in dict(model.named_parameters())
+    assert model.pair_logits.t.grad.abs() > 0
+    assert "pair_logits.b" not in dict(model.named_parameters())
 
 
 def test_mitigation_can_be_left_out():
@@ -207,7 +207,7 @@ def test_frozen_parts_do_not_move_and_learning_ones_do():
     optimizer.step()
     assert all(torch.equal(tower[k], v) for k, v in model.text_encoder._frozen[1].state_dict().items())
     moved = {k for k, v in model.state_dict().items() if not torch.equal(before[k], v)}
-    assert {"t", "b", "project_e.weight", "project_t.weight", "ecg_encoder.stem.0.weight"} <= moved
+    assert {"pair_logits.t", "pair_logits.b", "project_e.weight", "project_t.weight", "ecg_encoder.stem.0.weight"} <= moved
 
 
 def test_texts_that_were_not_prepared_are_encoded_all_the_same():
