@@ -1,6 +1,6 @@
 """From prompts to class scores: an ensemble of prompt embeddings per class, raw cosine against the ECG."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +11,15 @@ from ecglib.signals import LEADS
 _CHUNK = 256  # prompts embedded at a time
 
 
-def class_embeddings(model, prompts: Sequence[Sequence[str]]) -> Tensor:
-    """One unit vector per class, the mean of its prompts' unit vectors: C lists of strings -> (C, D)."""
+def class_embeddings(encode: Callable[[Sequence[str]], Tensor], prompts: Sequence[Sequence[str]]) -> Tensor:
+    """One unit vector per class, the mean of its prompts' unit vectors: C lists of strings -> (C, D).
+
+    ``encode``: list of N strings -> (N, D); it is called with each distinct prompt once.
+    """
     if not all(len(of_class) for of_class in prompts):
         raise ValueError("every class needs at least one prompt")
     distinct = list(dict.fromkeys(prompt for of_class in prompts for prompt in of_class))
-    parts = [model.encode_text(distinct[start : start + _CHUNK]) for start in range(0, len(distinct), _CHUNK)]
+    parts = [encode(distinct[start : start + _CHUNK]) for start in range(0, len(distinct), _CHUNK)]
     vectors = F.normalize(torch.cat(parts), dim=-1)
     row = {prompt: i for i, prompt in enumerate(distinct)}
     means = [vectors[[row[prompt] for prompt in of_class]].mean(dim=0) for of_class in prompts]
@@ -33,7 +36,7 @@ class CosineScores:
 
     def encode_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
         """C lists of prompts -> (C, D), unit length."""
-        return class_embeddings(self, prompts)
+        return class_embeddings(self.encode_text, prompts)
 
     def score(
         self, ecg: Tensor, classes: Sequence[Sequence[str]] | Tensor, leads: Sequence[str] | None = None

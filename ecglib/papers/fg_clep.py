@@ -146,7 +146,7 @@ class FGCLEP(nn.Module):
     def encode_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
         """C lists of prompts -> (C, V, D): the class itself and, with the ensemble, in each of 12 leads."""
         versions = [prompts, *(in_every_lead(prompts) if self.config.lead_ensemble else ())]
-        return torch.stack([class_embeddings(self, version) for version in versions], dim=1)
+        return torch.stack([class_embeddings(self.encode_text, version) for version in versions], dim=1)
 
     def score(
         self, ecg: Tensor, classes: Sequence[Sequence[str]] | Tensor, leads: Sequence[str] | None = None

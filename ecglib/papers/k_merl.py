@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import Literal
 
 import torch
@@ -174,7 +173,7 @@ class KMERL(CosineScores, nn.Module):
         """C lists of prompts -> (C, D_t) queries; of several prompts, the mean of their unit vectors is asked."""
         if self.config.score_with == "cosine":
             return super().encode_classes(prompts)
-        return class_embeddings(SimpleNamespace(encode_text=self.queries), prompts)
+        return class_embeddings(self.queries, prompts)
 
     def score(
         self, ecg: Tensor, classes: Sequence[Sequence[str]] | Tensor, leads: Sequence[str] | None = None
