@@ -127,19 +127,31 @@ class EntityTable:
 
 
 class ReportLabels:
-    """Label vectors of reports by a table, each distinct report's computed once: B reports -> (B, E) bool."""
+    """Label vectors of reports by a table, each distinct report's computed once: B reports -> (B, E) bool.
 
-    def __init__(self, of: EntityTable | None):
-        self.table = of
+    Args:
+        of: the table; ``None`` where `find` knows none of that name, as for a model that only scores.
+        name: what `find` was asked for.
+
+    Called without a table it raises ParameterError, which says how to come by it.
+    """
+
+    def __init__(self, of: EntityTable | None, name: str = "knowledge"):
+        self.table, self.name = of, name
         self._known: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self._known)
 
     def __call__(self, reports: Sequence[str]) -> np.ndarray:
+        if self.table is None:
+            raise ParameterError(
+                f"entity table {self.name} is not in this machine's store, so no report can be labelled with it; read "
+                "it with EntityTable.read(path of its entities.json) and hand it in as entities"
+            )
         if missing := [text for text in dict.fromkeys(reports) if text not in self._known]:
             self._known |= dict(zip(missing, self.table.labels(missing).astype(bool), strict=True))
-        return np.stack([self._known[text] for text in reports])
+        return np.array([self._known[text] for text in reports], dtype=bool).reshape(-1, len(self.table.entities))
 
 
 def store(table: EntityTable) -> str:

@@ -100,22 +100,18 @@ class KMERL(CosineScores, nn.Module):
             self_attention=config.query_self_attention,
             first_logit=config.first_logit,
         )
-        self._labels = entity_table.ReportLabels(entities)
+        self._labels = entity_table.ReportLabels(entities, config.entities)
 
     def prepare(self, texts: Iterable[str]) -> None:
         """Frozen states of reports and entity names, and a label vector for every distinct report, once."""
-        texts, asks = list(texts), "query" in self.config.terms
-        if asks and texts:
+        texts = list(texts)
+        if "query" in self.config.terms:
             self.labels(texts)
-        self.text_encoder.prepare([*texts, *(self.entities.entities if asks else ())])
+            texts += self.entities.entities
+        self.text_encoder.prepare(texts)
 
     def labels(self, reports: Sequence[str]) -> Tensor:
         """y of section 3.4: B reports -> (B, Q), 1 where an entity is present and positive."""
-        if self.entities is None:
-            raise ParameterError(
-                f"K-MERL: entity table {self.config.entities} is not in this machine's store, so the query term cannot "
-                "be computed; hand it in: build(config, entities=EntityTable.read(path of its entities.json))"
-            )
         return torch.from_numpy(self._labels(reports)).to(self.text_encoder.device)
 
     def text_vectors(self, texts: Sequence[str]) -> Tensor:

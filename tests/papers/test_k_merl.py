@@ -10,7 +10,7 @@ import torch
 from ecglib.checkpoint import from_pretrained, save_pretrained
 from ecglib.encoders.inputs import place_leads
 from ecglib.errors import ParameterError, SignalError
-from ecglib.knowledge.entity_table import EntityTable
+from ecglib.knowledge.entity_table import EntityTable, ReportLabels
 from ecglib.losses import entity_bce, info_nce, one_way_nce
 from ecglib.papers import k_merl
 from ecglib.signals import LEADS
@@ -279,6 +279,10 @@ def test_labels_are_those_of_the_table():
     assert len(model._labels) == 4
 
 
+def test_no_report_has_no_label_vectors():
+    assert ReportLabels(EntityTable(("pacing", "atrial fibrillation"), {}))([]).shape == (0, 2)
+
+
 def test_entity_names_are_encoded_once(monkeypatch):
     model = small()
     model.prepare(REPORTS)
@@ -310,7 +314,7 @@ def test_without_its_table_a_checkpoint_scores_but_does_not_train(mined, tmp_pat
     x, classes = batch()["ecg"], [["atrial fibrillation"], ["sinus rhythm"]]
     with torch.inference_mode():
         assert torch.equal(again.score(x, classes), model.score(x, classes))
-    for call in (lambda: again.losses(batch()), lambda: again.prepare(REPORTS)):
+    for call in (lambda: again.losses(batch()), lambda: again.prepare(REPORTS), lambda: again.prepare([])):
         with pytest.raises(ParameterError, match=f"entity table {mined.hash} is not in this machine's store"):
             call()
 
