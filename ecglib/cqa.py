@@ -16,9 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from ecglib import knowledge, llm, report_tasks
 from ecglib.data.mixture import SOURCE_SET
 from ecglib.data.store import RecordStore
@@ -135,11 +132,7 @@ class Assistant:
         if not 1 <= k <= len(self.sections):
             raise ParameterError(f"top_k lies in 1..{len(self.sections)}, the number of sections, not {k}")
         self.encoder, self.k, self.question, self.model = encoder, k, question, model
-        self.index = Index(self.vectors([f"{p.title}. {p.text}" for p in self.searched]))
-
-    def vectors(self, texts: Sequence[str]) -> np.ndarray:
-        """(N, D) of the assistant's encoder."""
-        return _vectors(self.encoder, texts)
+        self.index = Index(encoder.pooled([f"{p.title}. {p.text}" for p in self.searched]))
 
     def retrieve(self, statements: Sequence[str], k: int = 0) -> list[list[str]]:
         """The ``k`` (default: the assistant's) sections nearest to the question about each statement, best first."""
@@ -149,7 +142,7 @@ class Assistant:
         most = Counter(passage.code for passage in self.searched).most_common(1)[0][1]
         enough = min(len(self.searched), most * (k - 1) + 1)  # so many passages hold k sections for certain
         questions = [self.question.format(condition=statement) for statement in statements]
-        _, rows = self.index.nearest(self.vectors(questions), enough)
+        _, rows = self.index.nearest(self.encoder.pooled(questions), enough)
         return [list(dict.fromkeys(self.searched[row].code for row in best))[:k] for best in rows]
 
     def describe(self, statements: Iterable[str]) -> "Descriptions":
@@ -194,12 +187,6 @@ def findings(statement: str) -> set[str] | None:
     """Codes of the findings that a statement asserts or suspects; None when it names none, empty when it denies all."""
     mentions = extract(statement)
     return {mention.code for mention in mentions if mention.status != "negated"} if mentions else None
-
-
-@torch.no_grad()
-def _vectors(encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
-    """(N, D) pooled states, each distinct text encoded once."""
-    return encoder.vectors(texts).cpu().numpy()
 
 
 def statements_of(store: RecordStore, dataset: str) -> list[list[str]]:

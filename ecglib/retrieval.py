@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from ecglib.errors import ParameterError
-from ecglib.text import TextEncoder
 
 # Queries of one search: one matrix product for many is some forty times faster than as many single searches.
 _BATCH = 1024
@@ -66,7 +65,7 @@ class ReportNegatives:
     """Draws for a report another one that an ECG is to be told apart from: N3S of C-MELT, section 3.2.
 
     Args:
-        embed: list of N strings -> (N, D), the space in which reports are compared.
+        embed: list of N strings -> (N, D), the space in which reports are compared: `TextEncoder.pooled` of a tower.
         how: "farthest" (as printed: the largest cosine distances), "nearest", or "random" (the report of any record,
             also one that says the same: what the paper's ablation without N3S does).
         pool: among how many neighbours one is drawn; 64 in the paper.
@@ -150,13 +149,6 @@ class ReportNegatives:
         corpus = ReportNegatives(self.embed, self.how, self.pool)
         corpus.prepare(texts)
         return corpus
-
-
-@torch.no_grad()
-def pooled(tower: TextEncoder, texts: Sequence[str]) -> np.ndarray:
-    """One vector per text as the tower's card pools, its frozen states computed once: N strings -> (N, D) float32."""
-    tower.prepare(texts)
-    return tower.vectors(texts).cpu().numpy()
 
 
 def _unit_rows(vectors: np.ndarray, name: str) -> np.ndarray:

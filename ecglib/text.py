@@ -267,6 +267,11 @@ class TextEncoder(nn.Module):
             kept.update(zip(missing, pooled.cpu().numpy(), strict=True))
         return torch.from_numpy(np.stack([kept[text] for text in texts])).to(self.device)
 
+    @torch.no_grad()
+    def pooled(self, texts: Sequence[str]) -> np.ndarray:
+        """`vectors` as an array, for a search or a comparison: N strings -> (N, D) float32, without a gradient."""
+        return self.vectors(texts).cpu().numpy()
+
 
 def _layers(model: nn.Module) -> nn.ModuleList:
     """The transformer layers of a tower: ``layer`` of BERT and its kin, ``block`` of T5."""

@@ -182,7 +182,7 @@ variants[["setting", "value", "ci_low", "ci_high", "chance", "n"]].round(1)
 likeness = pd.DataFrame(columns=["measure", "against", "value", "ci_low", "ci_high", "n"])
 if reference:
     ours = assistant.describe(chosen)
-    likeness = cqa_scores.likeness(ours, reference, assistant.vectors, seed)
+    likeness = cqa_scores.likeness(ours, reference, assistant.encoder.pooled, seed)
 likeness.round(1)
 
 # %% [markdown]

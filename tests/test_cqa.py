@@ -208,8 +208,8 @@ def test_retrieval_table_counts_by_hand(assistant):
 def test_a_section_is_as_near_as_its_nearest_passage(assistant):
     """Recounted from all cosines."""
     statement = "ventricular preexcitation"
-    every = cqa._vectors(assistant.encoder, [f"{p.title}. {p.text}" for p in assistant.searched])
-    (asked,) = cqa._vectors(assistant.encoder, [cqa.QUESTION.format(condition=statement)])
+    every = assistant.encoder.pooled([f"{p.title}. {p.text}" for p in assistant.searched])
+    (asked,) = assistant.encoder.pooled([cqa.QUESTION.format(condition=statement)])
     cosine = (every @ asked) / np.linalg.norm(every, axis=1)
     best = {}
     for passage, value in zip(assistant.searched, cosine, strict=True):

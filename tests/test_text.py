@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -93,6 +94,7 @@ def test_vectors_are_pooled_states_of_each_text(trainable_layers):
             found = encoder.vectors(TEXTS, pooling)
             torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
             assert found.requires_grad == bool(trainable_layers)
+    assert np.array_equal(encoder.pooled(TEXTS), encoder.vectors(TEXTS).detach().numpy())
 
 
 @settings(deadline=None, max_examples=30)

@@ -34,7 +34,7 @@ from ecglib.papers import checks
 from ecglib.papers.card import read_record
 from ecglib.papers.sizes import sizes
 from ecglib.prompts import CosineScores
-from ecglib.retrieval import ReportNegatives, pooled
+from ecglib.retrieval import ReportNegatives
 from ecglib.text import WHOLE, TextEncoder
 from ecglib.text_models import RANDOM
 
@@ -104,13 +104,15 @@ class CMELT(CosineScores, nn.Module):
         self.g_t = nn.Sequential(nn.Tanh(), nn.Linear(text_encoder.width, width))
         self.negatives_encoder = negatives_encoder
         how = "farthest" if config.negatives == "none" else config.negatives
-        self.negatives = ReportNegatives(lambda texts: pooled(negatives_encoder, texts), how, config.negative_pool)
+        self.negatives = ReportNegatives(negatives_encoder.pooled, how, config.negative_pool)
         self.masked_texts = MaskedTexts(text_encoder, config.text_mask, config.maskings)
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Token states, kept maskings and farthest reports of the training reports, each computed once."""
         self.text_encoder.prepare(texts)
         self.masked_texts.prepare(texts)
+        if self.config.negatives in ("farthest", "nearest"):
+            self.negatives_encoder.prepare(texts)
         if self.config.negatives != "none":
             self.negatives.prepare(texts)
 
