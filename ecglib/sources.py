@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from typing import Any
 
 from ecglib.paths import sha256_of
 
@@ -32,5 +33,31 @@ def source_files(stem: str) -> list[Path]:
 
 
 def code_fingerprint(stem: str) -> str:
-    """Short SHA-256 over the source files that decide what training a paper's model gives."""
-    return sha256_of([sha256_of(file, 16) for file in source_files(stem)], 16)
+    """Short SHA-256 over the source files that decide what training a paper's model gives.
+
+    Of Python it reads what runs, so that a comment, a docstring or another layout leaves it; of data every byte.
+    """
+    return sha256_of([sha256_of(_content(file), 16) for file in source_files(stem)], 16)
+
+
+def _content(file: Path) -> list | bytes:
+    return what_runs(ast.parse(file.read_bytes())) if file.suffix == ".py" else file.read_bytes()
+
+
+def what_runs(node: Any) -> Any:
+    """A syntax tree as JSON values, without places in the file and without what does nothing.
+
+    That is a string that stands alone, such as a docstring, ``pass``, and a field that is empty: Pythons differ in
+    which of those they have, and the same source shall look alike to all of them.
+    """
+    if isinstance(node, list):
+        return [what_runs(part) for part in node if not _does_nothing(part)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: what_runs(value) for name, value in ast.iter_fields(node) if value is not None}
+    return [type(node).__name__, {name: value for name, value in fields.items() if value != []}]
+
+
+def _does_nothing(node: Any) -> bool:
+    stands_alone = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return isinstance(node, ast.Pass) or (stands_alone and isinstance(node.value.value, str))

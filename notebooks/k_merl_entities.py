@@ -127,7 +127,7 @@ encoder = TextEncoder(merge_by) if merge_by else None
 
 def embed(names):
     """Pooled states of the names, (E, D)."""
-    return encoder.vectors(names).numpy()
+    return encoder.pooled(names)
 
 
 options = {"uncertain": uncertain, "merge": merge, "aggregate": aggregate}
