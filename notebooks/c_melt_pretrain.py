@@ -31,7 +31,7 @@
 # | sigmoid loss | the masked inputs, bare product | whole inputs, cosine with learned scale and bias |
 # | report encoder | Flan-T5-base, learning | MiniLM, frozen |
 # | space of the negatives | Flan-T5 small, frozen | the same MiniLM |
-# | machine | one H100, 300,000 steps of 128 | two CPU cores, three to five minutes |
+# | machine | one H100, 300,000 steps of 128 | two CPU cores, about four minutes |
 # | left out | | nothing of the method: four loss terms, fusion, N3S, lead masking |
 #
 # `profile` chooses the scale. Every parameter can be given on the command line, as in

@@ -27,7 +27,7 @@
 # | pairs | MIMIC-IV-ECG, 771,693 at 500 Hz | simulated, at 100 Hz; real ones with `dataset` and `data_root` |
 # | ECG encoder | ResNet18-1D, random start | the same, half the width |
 # | report encoder | MedCPT, frozen | MiniLM, frozen |
-# | machine | four RTX 4090 | two CPU cores, three to five minutes |
+# | machine | four RTX 4090 | two CPU cores, two and a half to four minutes |
 # | left out | | nothing of the method: all five loss terms, both decoders, RME |
 #
 # `profile` chooses the scale. With `gpu` and `paper` the network has the paper's size. Every parameter can be given on

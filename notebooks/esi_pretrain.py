@@ -28,7 +28,7 @@
 # | texts | two textbooks and GPT-3.5 | the project's knowledge base, retrieved and written by rule |
 # | ECG encoder | ConvNeXt V2 base, 85.56 M | the same blocks, 0.96 M |
 # | text encoder | BioLinkBERT, learning | MiniLM, frozen |
-# | machine | four A100, 48 pairs each | two CPU cores, three to five minutes |
+# | machine | four A100, 48 pairs each | two CPU cores, two and a half to four minutes |
 # | left out | | nothing of the method; of the mixture, PTB-XL and CSN unless `mixture = "all"` |
 #
 # With `gpu` and `paper` the networks have the paper's size and the text encoder learns too. Every parameter can be

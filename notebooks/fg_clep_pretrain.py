@@ -29,7 +29,7 @@
 # | ECG encoder | ResNet50-1D, random start | ResNet18-1D of table 7, half the width |
 # | report encoder | BioClinicalBERT, learning | MiniLM, frozen |
 # | language model | Llama3-8B-Instruct | the project's knowledge base; any model with `backend` |
-# | machine | two A800 of 80 GB | two CPU cores, three to five minutes |
+# | machine | two A800 of 80 GB | two CPU cores, one and a half to two minutes |
 # | left out | | nothing of the method: both stages, both terms |
 #
 # {doc}`The next chapter </results/fg_clep_reports/fg_clep_reports>` looks at the fine-grained reports themselves, and

@@ -31,7 +31,7 @@
 # | ECG encoder | ViT-tiny, 50 tokens of 0.2 s per lead | 3 layers, 20 tokens of 0.5 s per lead |
 # | query network | 4 layers, 4 heads | the same, narrower |
 # | report encoder | MedCPT | MiniLM, frozen |
-# | machine | eight A100 | two CPU cores, three to five minutes |
+# | machine | eight A100 | two CPU cores, two and a half to four minutes |
 # | left out | | nothing of the method |
 #
 # `profile` chooses the scale. With `gpu` and `paper` the networks have the paper's size. Below, every row of the

@@ -29,7 +29,7 @@
 # | pairs | MIMIC-IV-ECG, 771,693 at 500 Hz | simulated, at 100 Hz; real ones with `dataset` and `data_root` |
 # | ECG encoder | ResNet18-1D or ViT-tiny, random start | the ResNet, half the width; the ViT with `ecg_encoder` |
 # | report encoder | MedCPT, frozen | MiniLM, frozen |
-# | machine | eight GPUs | two CPU cores, three to five minutes |
+# | machine | eight GPUs | two CPU cores, one and a half to two minutes |
 # | left out | | nothing of the method; the released input scaling and lead order by position |
 #
 # `profile` chooses the scale. With `gpu` and `paper` the network has the released size. Every parameter can be given on

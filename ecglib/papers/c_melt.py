@@ -3,7 +3,7 @@
 Joins masked modelling of both modalities, behind a cross-attention fusion, with a pairwise sigmoid loss between the two
 encoders and with negative reports searched for in the space of a text encoder (N3S).
 
-    papermill notebooks/c_melt_pretrain.ipynb     # demo: three to five minutes on two cores, simulated ECGs
+    papermill notebooks/c_melt_pretrain.ipynb     # demo: about four minutes on two cores, simulated ECGs
     papermill notebooks/c_melt_zero_shot.ipynb    # paper: average macro AUC 77.1 over six sets (table 3)
 """
 

@@ -3,7 +3,7 @@
 Adds to contrastive alignment a cross-modal reconstruction of features, a second alignment of mixed encodings and a
 masked enhancement of the ECG tokens (RME).
 
-    papermill notebooks/deri_pretrain.ipynb       # demo: three to five minutes on two cores, simulated ECGs
+    papermill notebooks/deri_pretrain.ipynb       # demo: two and a half to four minutes on two cores, simulated ECGs
     papermill notebooks/deri_zero_shot.ipynb      # paper: average macro AUC 78.73 over six tasks (figure 3)
 """
 

@@ -4,7 +4,7 @@ Adds to contrastive alignment a captioning loss, a decoder that writes the text 
 texts enriched by retrieval and a language model (``ecglib/cqa.py``).
 
     papermill notebooks/esi_cqa.ipynb             # the texts: statements -> retrieval -> description, demographics
-    papermill notebooks/esi_pretrain.ipynb        # demo: three to five minutes on two cores, simulated ECGs
+    papermill notebooks/esi_pretrain.ipynb        # demo: two and a half to four minutes on two cores, simulated ECGs
     papermill notebooks/esi_zero_shot.ipynb       # paper: macro AUC 81.2 on PTB-XL (table 3)
 """
 

@@ -3,7 +3,7 @@
 Adds to contrastive alignment the cardiac entities that reports name, learned by a query network, and an encoder whose
 tokens belong to single leads, so that any subset of leads is an input.
 
-    papermill notebooks/k_merl_pretrain.ipynb     # demo: three to five minutes on two cores, simulated ECGs
+    papermill notebooks/k_merl_pretrain.ipynb     # demo: two and a half to four minutes on two cores, simulated ECGs
     papermill notebooks/k_merl_zero_shot.ipynb    # paper: average macro AUC 76.52 with 12 leads, 71.61 with one
 """
 

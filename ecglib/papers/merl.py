@@ -2,7 +2,7 @@
 
 Two alignments: of an ECG with its report (CMA), and of an ECG with itself under latent dropout (UMA).
 
-    papermill notebooks/merl_pretrain.ipynb       # demo: three to five minutes on two cores, simulated ECGs
+    papermill notebooks/merl_pretrain.ipynb       # demo: one and a half to two minutes on two cores, simulated ECGs
     papermill notebooks/merl_zero_shot.ipynb      # quoted: average macro AUC 75.25 over six tasks (DERI, figure 3)
 """
 
