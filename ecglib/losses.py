@@ -26,6 +26,11 @@ def cosine_matrix(x: Tensor, y: Tensor) -> Tensor:
     return F.normalize(at_least_float32(x), dim=-1) @ F.normalize(at_least_float32(y), dim=-1).T
 
 
+def dot_matrix(x: Tensor, y: Tensor) -> Tensor:
+    """Inner products of rows: (B, D), (B', D) -> (B, B'). C-MELT eq. 4."""
+    return at_least_float32(x @ y.T)
+
+
 def at_least_float32(x: Tensor) -> Tensor:
     """Half precision is raised to float32, whatever autocast says; other types stay."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
@@ -81,14 +86,18 @@ class PairLogits(nn.Module):
         super().__init__()
         self.scale_of = scale_of
         self.t = nn.Parameter(torch.tensor(math.log(10.0)))
-        self.b = None if bias is None else nn.Parameter(torch.tensor(bias))
+        self.b = 0.0 if bias is None else nn.Parameter(torch.tensor(bias))
 
     def scale(self) -> Tensor:
         """The factor of the cosine, a scalar."""
         return self.scale_of(self.t)
 
     def forward(self, cosine: Tensor) -> Tensor:
-        return self.scale() * cosine if self.b is None else self.scale() * cosine + self.b
+        return self.scale() * cosine + self.b
+
+    def matrix(self, x: Tensor, y: Tensor) -> Tensor:
+        """Logits of all pairs of rows: (B, D), (B', D) -> (B, B'). Scaled before the product, not after it."""
+        return dot_matrix(self.scale() * F.normalize(x, dim=-1), F.normalize(y, dim=-1)) + self.b
 
 
 def false_negative_mitigation(similarity: Tensor, semantic: Tensor) -> Tensor:

@@ -31,6 +31,26 @@ def in_every_lead(prompts: Sequence[Sequence[str]]) -> list[list[list[str]]]:
     return [[[f"{prompt} in lead {lead}" for prompt in of_class] for of_class in prompts] for lead in LEADS]
 
 
+class LikeliestScores:
+    """As `CosineScores`, for classes of which there are several versions: the likeliest one counts."""
+
+    def versions(self, prompts: Sequence[Sequence[str]]) -> list[Sequence[Sequence[str]]]:
+        """The prompts of all classes in each version: C lists of prompts -> V times C lists."""
+        raise NotImplementedError
+
+    def encode_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
+        """C lists of prompts -> (C, V, D), unit length."""
+        vectors = [class_embeddings(self.encode_text, version) for version in self.versions(prompts)]
+        return torch.stack(vectors, dim=1)
+
+    def score(
+        self, ecg: Tensor, classes: Sequence[Sequence[str]] | Tensor, leads: Sequence[str] | None = None
+    ) -> Tensor:
+        """(B, S, T) and C lists of prompts, or their (C, V, D) -> (B, C): the cosine of the likeliest version."""
+        vectors = classes if isinstance(classes, Tensor) else self.encode_classes(classes)
+        return torch.einsum("bd,cvd->bcv", self.encode_ecg(ecg, leads), vectors).amax(dim=2)
+
+
 class CosineScores:
     """The part of a paper's contract that scores by raw cosine; the model brings ``encode_ecg`` and ``encode_text``."""
 

@@ -115,7 +115,7 @@ pretraining.show_pair(pairs)
 # | symbol | name in code |
 # |---|---|
 # | $t_{jm}$, masked words | `masked_texts`, `mlm_head` |
-# | $\hat x_i$, rebuilt patches | `mem_head`; the mean over masked samples is taken |
+# | $\hat x_i$, rebuilt patches | `masked_ecgs`, `mem_head`; the mean over masked samples is taken |
 # | $y_k$, does the report belong to the ECG | `matched`, `etm_head` |
 # | $y_{ij}$, plus or minus one | the sign in `siglep` |
 #
@@ -139,7 +139,7 @@ chapters.sizes(parts, printed={})
 # text of the matching report takes the negative's place while the label still says "not aligned".
 
 # %%
-chapters.source(c_melt.CMELT.losses, c_melt.CMELT.siglep, losses.pairwise_sigmoid)
+chapters.source(c_melt.CMELT.losses, c_melt.MaskedEcgs.__call__, c_melt.CMELT.siglep, losses.pairwise_sigmoid)
 
 # %% [markdown]
 # ## Negatives

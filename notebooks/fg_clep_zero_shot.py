@@ -89,7 +89,7 @@ zero_shot.first_record(subject)
 prompts = zero_shot.prompt_sets(subject)
 names = prompts["zero-shot, class names"]
 ensemble = {"zero-shot, class names, lead ensemble": names}
-chapters.source(FGCLEP.encode_classes, FGCLEP.score)
+chapters.source(FGCLEP.versions, FGCLEP.score)
 zero_shot.prompt_table(subject.tasks[0])
 
 # %% [markdown]

@@ -134,6 +134,12 @@ def test_pair_logits_without_a_bias_and_with_t_itself_as_scale():
     torch.testing.assert_close(plain(cosine), math.log(10) * cosine)
 
 
+def test_pair_logits_of_rows_are_those_of_their_cosines():
+    x, y = pair(5, 4, 0)
+    logits = PairLogits()
+    torch.testing.assert_close(logits.matrix(x, 3 * y[:2]), logits(cosine_matrix(x, y[:2])))
+
+
 def test_a_pair_left_out_of_the_sigmoid_loss_has_no_gradient():
     logits = torch.randn(3, 3, dtype=torch.float64).requires_grad_()
     pairwise_sigmoid(logits, torch.tensor([1.0, 0.0, -1.0])).backward()

@@ -1,6 +1,7 @@
 """A fixed list of cardiac entities, and the label vectors of reports in it (K-MERL, section 3.4)."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -158,6 +159,12 @@ def store(table: EntityTable) -> str:
     """Keep a table on this machine, where its hash finds it. Returns the hash."""
     table.save(_stored(table.hash))
     return table.hash
+
+
+def check_name(name: str) -> None:
+    """Refuse what `find` could never find. Raises ParameterError."""
+    if not re.fullmatch("knowledge|[0-9a-f]{12}", name):
+        raise ParameterError(f"entities is knowledge or the hash of a table, not '{name}'")
 
 
 def find(name: str) -> EntityTable | None:

@@ -7,6 +7,7 @@ encoders and with negative reports searched for in the space of a text encoder (
     papermill notebooks/c_melt_zero_shot.ipynb    # paper: average macro AUC 77.1 over six sets (table 3)
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,17 +20,9 @@ from ecglib.encoders.inputs import place_leads, standardised
 from ecglib.encoders.wave_transformer import WaveTransformer
 from ecglib.errors import ParameterError
 from ecglib.fusion import CrossAttentionFusion, PatchDecoder, masked_mean
-from ecglib.losses import (
-    PairLogits,
-    at_least_float32,
-    gather_batch,
-    masked_ecg,
-    masked_language,
-    matching,
-    pairwise_sigmoid,
-)
+from ecglib.losses import PairLogits, dot_matrix, gather_batch, masked_ecg, masked_language, matching, pairwise_sigmoid
+from ecglib.masked_ecg import MaskedEcgs, unseen
 from ecglib.masked_text import MaskedTexts
-from ecglib.masking import keep_mask, random_subsets, take
 from ecglib.papers import checks
 from ecglib.papers.card import read_record
 from ecglib.papers.sizes import sizes
@@ -105,6 +98,7 @@ class CMELT(CosineScores, nn.Module):
         self.negatives_encoder = negatives_encoder
         how = "farthest" if config.negatives == "none" else config.negatives
         self.negatives = ReportNegatives(negatives_encoder.pooled, how, config.negative_pool)
+        self.masked_ecgs = MaskedEcgs(ecg_encoder, config.lead_mask, config.ecg_mask)
         self.masked_texts = MaskedTexts(text_encoder, config.text_mask, config.maskings)
 
     def prepare(self, texts: Sequence[str]) -> None:
@@ -120,18 +114,14 @@ class CMELT(CosineScores, nn.Module):
         """The enabled terms of equations 1 to 4, each a scalar. Negatives replace reports before anything is masked."""
         config, ecg = self.config, place_leads(batch["ecg"])
         texts, matched = self.negatives.replace(batch["report"], 0.0 if config.negatives == "none" else config.replaced)
-        leads = keep_mask(ecg.shape[:2], config.lead_mask, ecg.device)
-        patches = self.ecg_encoder.embed(ecg * leads.unsqueeze(-1))  # (B, L, D)
+        h_x, seen, patches = self.masked_ecgs(ecg)  # (B, K, D), (B, K), (B, L, D)
+        h_t, real, where, words = self.masked_texts(texts)  # (B, W, D_t), three of (B, W)
         size, length = patches.shape[:2]
-        seen = random_subsets((size,), length, max(1, round((1 - config.ecg_mask) * length)), ecg.device)  # (B, K)
-        h_x = self.ecg_encoder.contextualise(take(patches, seen))  # (B, K, D)
-        h_t, real, where, words = self.masked_texts(texts)
         f_x, f_t = self.fusion(h_x, h_t, real)
 
         def mem() -> Tensor:
             target = self.ecg_encoder.patches(standardised(ecg) if config.mem_target == "standardised" else ecg)
-            hidden = torch.ones(size, length, device=ecg.device).scatter(1, seen, 0.0)
-            counted = hidden if config.mem_over == "masked" else None
+            counted = unseen(seen, length) if config.mem_over == "masked" else None
             return masked_ecg(self.mem_head(f_x, seen, length), target, counted, "mem" in config.per_record)
 
         def siglep() -> Tensor:
@@ -158,11 +148,7 @@ class CMELT(CosineScores, nn.Module):
     def siglep(self, x: Tensor, t: Tensor, matched: Tensor) -> Tensor:
         """Equation 4 over all pairs of a batch, shared over processes: (B, D), (B, D), (B,) -> scalar."""
         x, t, matched = gather_batch(x), gather_batch(t), gather_batch(matched.float())
-        scale, bias = 1.0, 0.0
-        if self.pair_logits is not None:
-            x, t = F.normalize(x, dim=-1), F.normalize(t, dim=-1)
-            scale, bias = self.pair_logits.scale(), self.pair_logits.b
-        logits = at_least_float32(scale * x @ t.T) + bias  # (B, B)
+        logits = dot_matrix(x, t) if self.pair_logits is None else self.pair_logits.matrix(x, t)  # (B, B)
         diagonal = matched if self.config.replaced_pair == "left-out" else 2 * matched - 1  # sign 0: no gradient
         return pairwise_sigmoid(logits, diagonal) / (1 if "siglep" in self.config.per_record else len(logits))
 
@@ -201,9 +187,7 @@ def build(config: Config, text_encoder: TextEncoder | None = None) -> CMELT:
     check(config)
     ecg_encoder = WaveTransformer(config.width, config.layers, config.heads, config.conv_widths, dropout=config.dropout)
     tower = text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers)
-    size, prefix = config.text_encoder.removeprefix(RANDOM), RANDOM * config.text_encoder.startswith(RANDOM)
-    usual = "flan-t5-small" if size.startswith("flan-t5") else size
-    name = config.negatives_encoder or prefix + usual
+    name = config.negatives_encoder or re.sub(f"^({RANDOM})?flan-t5.*", r"\1flan-t5-small", config.text_encoder)
     shared = name == config.text_encoder and not config.trainable_text_layers
     return CMELT(config, ecg_encoder, tower, tower if shared else TextEncoder(name))
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ecglib import cqa
+from ecglib import cqa, sentences
 from ecglib.captions import caption_words
 from ecglib.encoders.convnext1d import STAGES, ConvNext1d
 from ecglib.encoders.inputs import place_leads
@@ -98,7 +98,8 @@ class ESI(CosineScores, nn.Module):
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Everything that follows from the texts alone: frozen states, and the words that occur."""
-        self.text_encoder.prepare(part for parts in self.parts(texts) for part in parts)
+        prepare = sentences.prepare if self.config.text_reading == "sentences" else TextEncoder.prepare
+        prepare(self.text_encoder, texts)
         self.vocabulary = np.union1d(self.vocabulary, np.concatenate(self.text_encoder.tokenize(sorted(set(texts)))))
 
     @property
@@ -110,16 +111,10 @@ class ESI(CosineScores, nn.Module):
         """(B, S, T) millivolts -> (B, M, C)."""
         return self.ecg_encoder(place_leads(ecg, leads))
 
-    def parts(self, texts: Sequence[str]) -> list[list[str]]:
-        """What the text tower reads at a time: whole texts, or their sentences."""
-        return [text.split(". ") if self.config.text_reading == "sentences" else [text] for text in texts]
-
     def text_vectors(self, texts: Sequence[str]) -> Tensor:
         """T_i, not yet of unit length: B strings -> (B, D)."""
-        parts = self.parts(texts)
-        pooled = self.text_encoder.vectors([part for of_text in parts for part in of_text])  # (N, D_t)
-        means = [of_text.mean(dim=0) for of_text in pooled.split([len(of_text) for of_text in parts])]
-        return self.project_t(torch.stack(means))
+        vectors = sentences.vectors if self.config.text_reading == "sentences" else TextEncoder.vectors
+        return self.project_t(vectors(self.text_encoder, texts))
 
     def caption_logits(self, tokens: Tensor, texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """log P(t_i | t_<i, S) but for a constant: ECG tokens (B, M, C), B texts -> (N, V), N words of all texts.

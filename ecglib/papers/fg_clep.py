@@ -21,8 +21,7 @@ from torch import Tensor, nn
 
 from ecglib.data.store import RecordStore
 from ecglib.encoders.inputs import place_leads
-from ecglib.encoders.resnet1d import ResNet1d
-from ecglib.encoders.vit1d import ViT1d
+from ecglib.encoders.resnet_or_vit import resnet_or_vit
 from ecglib.errors import ParameterError
 from ecglib.fine_grained import FineGrained, extend, propose, verify
 from ecglib.fusion import projector
@@ -30,7 +29,7 @@ from ecglib.losses import PairLogits, cosine_matrix, false_negative_mitigation, 
 from ecglib.papers import checks
 from ecglib.papers.card import read_record
 from ecglib.papers.sizes import sizes
-from ecglib.prompts import class_embeddings, in_every_lead
+from ecglib.prompts import LikeliestScores, in_every_lead
 from ecglib.text import TextEncoder
 
 CARD, DEVIATIONS = read_record(__file__)
@@ -75,7 +74,7 @@ SCHEDULES = {
 STAGE_2_EPOCHS = {"paper": 3, "gpu": 2, "demo": 2}  # both stages of gpu and demo last as long as one of another method
 
 
-class FGCLEP(nn.Module):
+class FGCLEP(LikeliestScores, nn.Module):
     """The composition of figure 4. Parts come from outside; ``build`` makes them from a Config."""
 
     stem = "fg_clep"
@@ -143,20 +142,12 @@ class FGCLEP(nn.Module):
         checked = verify(self, store, reports, proposals := propose(reports, backend))
         return FineGrained(extend(reports, checked, self.config.threshold), proposals.asked)
 
-    def encode_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
-        """C lists of prompts -> (C, V, D): the class itself and, with the ensemble, in each of 12 leads."""
-        versions = [prompts, *(in_every_lead(prompts) if self.config.lead_ensemble else ())]
-        return torch.stack([class_embeddings(self.encode_text, version) for version in versions], dim=1)
+    def versions(self, prompts: Sequence[Sequence[str]]) -> list[Sequence[Sequence[str]]]:
+        """Each class itself and, with the ensemble, in each of 12 leads.
 
-    def score(
-        self, ecg: Tensor, classes: Sequence[Sequence[str]] | Tensor, leads: Sequence[str] | None = None
-    ) -> Tensor:
-        """(B, S, T) and C lists of prompts, or their (C, V, D) -> (B, C): the cosine of the likeliest version.
-
-        The probability of equation 8 grows with the cosine, so both rank alike; the cosine does not saturate.
+        The cosine decides: the probability of equation 8 grows with it, so both rank alike, and it does not saturate.
         """
-        vectors = classes if isinstance(classes, Tensor) else self.encode_classes(classes)
-        return torch.einsum("bd,cvd->bcv", self.encode_ecg(ecg, leads), vectors).amax(dim=2)
+        return [prompts, *(in_every_lead(prompts) if self.config.lead_ensemble else ())]
 
     def scored_with(self, **changes) -> "FGCLEP":
         """The same weights under other values of ``lead_ensemble``, ``probability`` or ``threshold``."""
@@ -182,12 +173,8 @@ def check(config: Config) -> None:
 def build(config: Config, text_encoder: TextEncoder | None = None) -> FGCLEP:
     """The model of a Config, freshly initialised; a text tower that is loaded already can be handed in."""
     check(config)
-    if config.ecg_encoder == "vit":
-        ecg_encoder = ViT1d(config.vit_width, config.vit_depth, config.vit_heads, patch=config.vit_patch)
-    else:
-        depth = int(config.ecg_encoder.removeprefix("resnet"))
-        ecg_encoder = ResNet1d(depth, config.stage_widths, config.stem_stride)
-    return FGCLEP(config, ecg_encoder, text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers))
+    tower = text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers)
+    return FGCLEP(config, resnet_or_vit(config), tower)
 
 
 DEMO = {  # half the width, ECGs at 100 Hz, MiniLM frozen

@@ -8,7 +8,6 @@ tokens belong to single leads, so that any subset of leads is an input.
 """
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -207,8 +206,7 @@ def check(config: Config) -> None:
         raise ParameterError(f"K-MERL: without the term {scorer}, score_with is {other}, not '{config.score_with}'")
     checks.within("K-MERL", config, LIMITS | {"token_samples": (1, config.record_samples)})
     checks.positive("K-MERL", config, "temperature")
-    if not re.fullmatch("knowledge|[0-9a-f]{12}", config.entities):
-        raise ParameterError(f"K-MERL: entities is knowledge or the hash of a table, not '{config.entities}'")
+    entity_table.check_name(config.entities)
 
 
 def build(config: Config, text_encoder: TextEncoder | None = None, entities: Entities = None) -> KMERL:

@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecglib.encoders.inputs import place_leads
-from ecglib.encoders.resnet1d import ResNet1d
-from ecglib.encoders.vit1d import ViT1d
+from ecglib.encoders.resnet_or_vit import resnet_or_vit
 from ecglib.fusion import AttentionPool, MeanProjector, projector
 from ecglib.losses import info_nce
 from ecglib.papers import checks
@@ -135,11 +134,8 @@ def check(config: Config) -> None:
 def build(config: Config, text_encoder: TextEncoder | None = None) -> MERL:
     """The model of a Config, freshly initialised; a text tower that is loaded already can be handed in."""
     check(config)
-    if config.ecg_encoder == "resnet18":
-        ecg_encoder: nn.Module = ResNet1d(18, config.stage_widths, config.stem_stride)
-    else:
-        ecg_encoder = ViT1d(config.vit_width, config.vit_depth, config.vit_heads, patch=config.vit_patch)
-    return MERL(config, ecg_encoder, text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers))
+    tower = text_encoder or TextEncoder(config.text_encoder, config.trainable_text_layers)
+    return MERL(config, resnet_or_vit(config), tower)
 
 
 DEMO = {  # half the width, ECGs at 100 Hz, MiniLM
