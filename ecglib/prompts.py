@@ -32,11 +32,10 @@ def in_every_lead(prompts: Sequence[Sequence[str]]) -> list[list[list[str]]]:
 
 
 class LikeliestScores:
-    """As `CosineScores`, for classes of which there are several versions: the likeliest one counts."""
+    """As `CosineScores`, for classes of which there are several versions: the likeliest one counts.
 
-    def versions(self, prompts: Sequence[Sequence[str]]) -> list[Sequence[Sequence[str]]]:
-        """The prompts of all classes in each version: C lists of prompts -> V times C lists."""
-        raise NotImplementedError
+    The model also brings ``versions``: C lists of prompts -> V times C lists, those of each version.
+    """
 
     def encode_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
         """C lists of prompts -> (C, V, D), unit length."""
