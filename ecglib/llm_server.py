@@ -134,6 +134,7 @@ class _Run:
         self.server, self.task, self.items, self.deliver = server, task, items, deliver
         self.key = os.environ.get(server.api_key_env, "").strip()
         self.failed_in_a_row = 0
+        self.gave_up: _Stop | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.main: asyncio.Task | None = None
 
@@ -171,10 +172,12 @@ class _Run:
             self.failed_in_a_row = self.failed_in_a_row + 1 if reply.status in ("failed", "timed_out") else 0
             self.deliver(place, reply)
             if self.failed_in_a_row >= (self.server.give_up_after or max(10, 2 * self.server.concurrency)):
-                raise _Stop(
+                # Another worker's failure may arrive before this one's has stopped it: the first that gave up speaks.
+                self.gave_up = self.gave_up or _Stop(
                     f"gave no answer {self.failed_in_a_row} times in a row (more are borne with give_up_after); "
                     f"the last time: {reply.reason}"
                 )
+                raise self.gave_up
 
     async def ask(self, client, item: Hashable) -> Reply:
         """One item, with retries."""
