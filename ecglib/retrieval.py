@@ -67,14 +67,14 @@ class ReportNegatives:
     Args:
         embed: list of N strings -> (N, D), the space in which reports are compared: `TextEncoder.pooled` of a tower.
         how: "farthest" (as printed: the largest cosine distances), "nearest", or "random" (the report of any record,
-            also one that says the same: what the paper's ablation without N3S does).
+            also one that says the same: what the paper's ablation without N3S does), or "none": every report stays.
         pool: among how many neighbours one is drawn; 64 in the paper.
 
     The neighbours of every report that ``prepare`` was given are searched once. A report that it was not given is
     looked up among those when it is drawn for. Without ``prepare``, the reports of a call are each other's corpus.
     """
 
-    HOW = ("farthest", "nearest", "random")
+    HOW = ("farthest", "nearest", "random", "none")
 
     def __init__(self, embed: Callable[[Sequence[str]], np.ndarray], how: str = "farthest", pool: int = 64):
         if how not in self.HOW:
@@ -88,15 +88,20 @@ class ReportNegatives:
         self._index: Index | None = None
         self._neighbours = np.zeros((0, 0), dtype=np.int32)  # (N, pool): 46 MB for 180,000 reports
 
+    @property
+    def searches(self) -> bool:
+        """Whether reports are compared at all, so that they need vectors."""
+        return self.how in ("farthest", "nearest")
+
     def prepare(self, texts: Sequence[str]) -> None:
         """Take in the reports of all records; again with more of them, the corpus grows and is searched anew."""
         known = [self.texts[i] for i in self._of_record]
-        if set(texts) <= self._id.keys():
+        if self.how == "none" or set(texts) <= self._id.keys():
             return
         self.texts = sorted(self._id.keys() | set(texts))
         self._id = {text: i for i, text in enumerate(self.texts)}
         self._of_record = np.array([self._id[text] for text in [*known, *texts]], dtype=np.int32)
-        if self.how != "random" and len(self.texts) > 1:
+        if self.searches and len(self.texts) > 1:
             vectors = self.embed(self.texts)
             self._index = Index(vectors)
             self._neighbours = self._search(vectors, own=np.arange(len(self.texts)))
@@ -115,8 +120,10 @@ class ReportNegatives:
     def draw(self, texts: Sequence[str]) -> list[str]:
         """One negative for each of B texts, chosen with torch's random state.
 
-        A text that has no other beside it, a corpus of one, is given back as it is.
+        A text that has no other beside it, a corpus of one, is given back as it is, and so is every text with "none".
         """
+        if self.how == "none":
+            return list(texts)
         if not self.texts and texts:
             return self._among(texts).draw(texts)
         if self.how == "random":
@@ -133,8 +140,9 @@ class ReportNegatives:
     def replace(self, texts: Sequence[str], part: float) -> tuple[list[str], torch.Tensor]:
         """A random ``part`` of B texts replaced by negatives, and which rows (B,) still are what they were.
 
-        A replaced row counts as one even where a random negative says the same as before.
+        A replaced row counts as one even where a random negative says the same as before. With "none" no row is.
         """
+        part = 0.0 if self.how == "none" else part
         replaced, kept = list(texts), torch.ones(len(texts), dtype=torch.bool)
         rows = torch.randperm(len(replaced))[: int(part * len(replaced))].tolist()
         if rows:

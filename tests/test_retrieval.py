@@ -163,7 +163,7 @@ def test_the_corpus_is_embedded_once():
 
 
 def test_impossible_negatives_are_refused():
-    with pytest.raises(ValueError, match="negatives are one of farthest, nearest, random, not 'far'"):
+    with pytest.raises(ValueError, match="negatives are one of farthest, nearest, random, none, not 'far'"):
         ReportNegatives(embed, "far")
     with pytest.raises(ValueError, match="at least one report, not 0"):
         ReportNegatives(embed, pool=0)
@@ -182,6 +182,16 @@ def test_a_random_half_is_replaced_and_known_to_be(prepared):
         assert kept.sum() == len(texts) // 2
         rows += ~kept.numpy()
     assert 5 < rows.min() < rows.max() < 35  # every row in turn
+
+
+def test_without_negatives_every_report_stays_and_none_is_embedded():
+    calls = []
+    negatives, texts = ReportNegatives(lambda asked: calls.append(asked), "none"), list(ANGLES)
+    negatives.prepare(texts)
+    replaced, kept = negatives.replace(texts, 0.5)
+    assert replaced == texts == negatives.draw(texts)
+    assert kept.all()
+    assert not calls
 
 
 def test_nothing_to_replace():

@@ -49,7 +49,7 @@ class Config:
     decoder_depth: int = 4  # released
     decoder_heads: int = 6  # released
     terms: tuple[str, ...] = TERMS  # table 6 leaves out siglep
-    negatives: Literal[*ReportNegatives.HOW, "none"] = "farthest"  # N3S, section 3.2; random in table 6 without N3S
+    negatives: Literal[*ReportNegatives.HOW] = "farthest"  # N3S, section 3.2; random in table 6 without N3S
     negative_pool: int = 64  # section 3.2
     replaced: float = 0.5  # part of a batch whose report becomes a negative (section 3.2)
     replaced_pair: Literal["negative", "left-out"] = "negative"  # what an ECG and its negative are for siglep
@@ -96,8 +96,7 @@ class CMELT(CosineScores, nn.Module):
         self.g_x = nn.Sequential(nn.Tanh(), nn.Linear(ecg_encoder.width, width))  # behind the pooling, section 3.2
         self.g_t = nn.Sequential(nn.Tanh(), nn.Linear(text_encoder.width, width))
         self.negatives_encoder = negatives_encoder
-        how = "farthest" if config.negatives == "none" else config.negatives
-        self.negatives = ReportNegatives(negatives_encoder.pooled, how, config.negative_pool)
+        self.negatives = ReportNegatives(negatives_encoder.pooled, config.negatives, config.negative_pool)
         self.masked_ecgs = MaskedEcgs(ecg_encoder, config.lead_mask, config.ecg_mask)
         self.masked_texts = MaskedTexts(text_encoder, config.text_mask, config.maskings)
 
@@ -105,15 +104,14 @@ class CMELT(CosineScores, nn.Module):
         """Token states, kept maskings and farthest reports of the training reports, each computed once."""
         self.text_encoder.prepare(texts)
         self.masked_texts.prepare(texts)
-        if self.config.negatives in ("farthest", "nearest"):
+        if self.negatives.searches:
             self.negatives_encoder.prepare(texts)
-        if self.config.negatives != "none":
-            self.negatives.prepare(texts)
+        self.negatives.prepare(texts)
 
     def losses(self, batch: dict) -> dict[str, Tensor]:
         """The enabled terms of equations 1 to 4, each a scalar. Negatives replace reports before anything is masked."""
         config, ecg = self.config, place_leads(batch["ecg"])
-        texts, matched = self.negatives.replace(batch["report"], 0.0 if config.negatives == "none" else config.replaced)
+        texts, matched = self.negatives.replace(batch["report"], config.replaced)
         h_x, seen, patches = self.masked_ecgs(ecg)  # (B, K, D), (B, K), (B, L, D)
         h_t, real, where, words = self.masked_texts(texts)  # (B, W, D_t), three of (B, W)
         size, length = patches.shape[:2]
