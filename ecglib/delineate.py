@@ -4,7 +4,7 @@ Nothing here knows how a record came about, so simulated and real ones are measu
 told from noise its measurements are NaN: no P wave in atrial fibrillation, no QT where T drowns.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.signal import butter, find_peaks, sosfiltfilt
@@ -104,14 +104,9 @@ def measure_ecg(ecg_mv: np.ndarray, hz: float) -> dict[str, float]:
     Raises:
         SignalError: fewer than two whole beats.
     """
-    ecg_mv, _ = fill_missing(np.asarray(ecg_mv, dtype=np.float64))
-    ecg_mv = _band(resample(ecg_mv, hz, WORK_HZ), WORK_HZ, 0.4, 100.0)
-    peaks = find_beats(ecg_mv, WORK_HZ)
-    beat = median_beat(ecg_mv, peaks)
+    beat, peaks, (begin, end) = usual_beat(ecg_mv, hz)
     rr_s = np.diff(peaks) / WORK_HZ
-    begin, end = _qrs(beat)
-    level = beat.ecg_mv[:, max(0, begin - 8) : begin - 1].mean(axis=1, keepdims=True)
-    wave = beat.ecg_mv - level
+    wave = beat.ecg_mv
     found = {
         "rate_bpm": 60.0 / float(rr_s.mean()),
         "rr_std_ms": 1000.0 * float(rr_s.std()),
@@ -128,6 +123,22 @@ def measure_ecg(ecg_mv: np.ndarray, hz: float) -> dict[str, float]:
         found[f"t_mv_{lead}"] = float(found["t_peak"][row]) if found["t_peak"] is not None else np.nan
     del found["t_peak"]
     return found
+
+
+def usual_beat(ecg_mv: np.ndarray, hz: float) -> tuple[MedianBeat, np.ndarray, tuple[int, int]]:
+    """(12, T) millivolts -> the median beat with the level before its QRS at zero, the samples of all QRSs (N,) at
+    ``WORK_HZ``, and the first sample of the median QRS and the first behind it.
+
+    Raises:
+        SignalError: fewer than two whole beats.
+    """
+    ecg_mv, _ = fill_missing(np.asarray(ecg_mv, dtype=np.float64))
+    ecg_mv = _band(resample(ecg_mv, hz, WORK_HZ), WORK_HZ, 0.4, 100.0)
+    peaks = find_beats(ecg_mv, WORK_HZ)
+    beat = median_beat(ecg_mv, peaks)
+    begin, end = _qrs(beat)
+    level = beat.ecg_mv[:, max(0, begin - 8) : begin - 1].mean(axis=1, keepdims=True)
+    return replace(beat, ecg_mv=beat.ecg_mv - level), peaks, (begin, end)
 
 
 def _qrs(beat: MedianBeat) -> tuple[int, int]:

@@ -57,7 +57,7 @@ def test_two_records_of_one_patient_share_their_fold(tmp_path):
         assert np.ptp(pair["age"]) <= 4
 
 
-@pytest.mark.parametrize("cohort", COHORTS)
+@pytest.mark.parametrize("cohort", OWN_TASKS)
 def test_every_class_of_its_tasks_occurs(cohort):
     wanted = {(task, cls) for task in OWN_TASKS[cohort] for cls in TASKS[task]}
     for index in range(3000):

@@ -9,13 +9,13 @@ def sinus_p(case, body, rng) -> Waves:
     """P of a sinus beat from its onset: right atrium first, forward and down; left atrium later, backward."""
     has = case.codes.__contains__
     z = rng.standard_normal(10)
-    right = np.array([0.62, 0.70, 0.20]) + 0.18 * z[:3]
+    right = np.array([0.70, 0.58, 0.20]) + 0.18 * z[:3]
     left = np.array([1.15, 0.52, -0.72]) + 0.18 * z[3:6]
-    right *= 0.094 * np.exp(0.32 * z[6])
-    left *= 0.084 * np.exp(0.32 * z[7])
-    gap, width = 30.0 + 3.0 * z[8], 15.0
+    right *= 0.112 * np.exp(0.32 * z[6])
+    left *= 0.100 * np.exp(0.32 * z[7])
+    gap, width = 45.0 + 10.0 * z[8], 15.0
     if has("LAO/LAE"):
-        gap = rng.uniform(48, 64)
+        gap = rng.uniform(64, 88)
         left *= rng.uniform(1.7, 2.6)
         left[2] -= 0.08 * rng.uniform(0.7, 1.5)
         width = 17.0

@@ -7,22 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ecglib.data.synthetic.population import usual
+
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 
-# Lead vectors of I, II, V1-V6 for a dipole in Frank coordinates, z turned to point forward:
+# Lead vectors of I and II for a dipole in Frank coordinates, z turned to point forward:
 # Dower, Machado, Osborne, "On deriving the electrocardiogram from vectorcardiographic leads",
-# Clin Cardiol 1980;3:87-95.
+# Clin Cardiol 1980;3:87-95. Those of the chest leads stand in population.toml.
 _DOWER_LIMB = np.array([[0.632, -0.235, -0.059], [0.235, 1.066, 0.132]])
-_DOWER_CHEST = np.array(
-    [
-        [-0.515, 0.157, 0.917],
-        [0.044, 0.164, 1.387],
-        [0.882, 0.098, 1.277],
-        [1.213, 0.127, 0.601],
-        [1.125, 0.127, 0.086],
-        [0.831, 0.076, -0.230],
-    ]
-)
+_DOWER_LIMB[0] *= 1.18  # lead I of patients is larger than the torso model's
 _CHEST_CM = np.array(
     [
         [-2.5, -2.0, 10.0],
@@ -38,7 +31,6 @@ _ALONG_CM = np.array(  # one centimetre to the patient's left along the chest wa
 )
 HEART_CM = np.array([3.0, 0.0, 3.5])
 _NOMINAL = _CHEST_CM - HEART_CM
-_STRENGTH = np.linalg.norm(_DOWER_CHEST, axis=1) * np.linalg.norm(_NOMINAL, axis=1) ** 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +53,21 @@ class Body:
         distance = np.maximum(np.sqrt((r * r).sum(2)), 4.0)
         nominal = _NOMINAL / np.linalg.norm(_NOMINAL, axis=1, keepdims=True) ** 3
         field = r / distance[:, :, None] ** 3 - nominal[:, None, :]
-        field = _DOWER_CHEST[:, None, :] + 0.8 * _STRENGTH[:, None, None] * field
+        lead = usual().chest
+        strength = np.linalg.norm(lead, axis=1) * np.linalg.norm(_NOMINAL, axis=1) ** 2
+        field = lead[:, None, :] + usual().near * strength[:, None, None] * field
         chest = (field * vector[None]).sum(2) * self.chest_gain[:, None]
         return np.concatenate([self.limb @ vector.T, chest])[self.order]
+
+
+def limb_vectors() -> np.ndarray:
+    """Lead vectors (2, 3) of I and II in an average torso."""
+    return _DOWER_LIMB.copy()
+
+
+def average_body() -> Body:
+    """The torso that all others vary, with every electrode in its place."""
+    return Body(limb_potentials(_DOWER_LIMB), _CHEST_CM, np.ones(6), np.arange(9))
 
 
 def limb_potentials(limb_leads: np.ndarray) -> np.ndarray:
@@ -95,8 +99,7 @@ def sample_body(rng: np.random.Generator, sex: str, habitus: float, sloppiness: 
     habitus: about -2 (thin) to 3 (obese); sloppiness scales how often electrodes are misplaced.
     """
     size = np.clip(1.0 + 0.05 * habitus + 0.05 * rng.standard_normal(), 0.86, 1.3)
-    limb = _DOWER_LIMB * (1 + 0.06 * rng.standard_normal((2, 3)))
-    limb[0] *= 1.18  # lead I of patients is larger than the torso model's
+    limb = _DOWER_LIMB * (1 + usual().limb * rng.standard_normal((2, 3)))
     limb = limb_potentials(limb) / size
     chest = _CHEST_CM * np.array([1 + (size - 1) * 0.7, 1.0, size])
     shift = rng.standard_normal(14)
@@ -110,7 +113,7 @@ def sample_body(rng: np.random.Generator, sex: str, habitus: float, sloppiness: 
         down[3:] += 1.0 + 2.5 * u[3]
     chest = chest + along[:, None] * _ALONG_CM
     chest[:, 1] += down
-    gain = np.exp(0.14 * rng.standard_normal(6))
+    gain = np.exp(usual().chest_spread * rng.standard_normal(6))
     if sex == "F":
         gain[2:5] *= 1 - 0.15 * u[4]
     order = np.arange(9)

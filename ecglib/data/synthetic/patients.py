@@ -7,7 +7,7 @@ Mason et al., J Electrocardiol 2007;40:228-234 (79,743 ECGs); Macfarlane, Compre
 import numpy as np
 
 from ecglib.data.synthetic.cases import INFARCTS, INJURIES, ISCHAEMIAS, NO_P_WAVE, Case
-from ecglib.data.synthetic.ventricles import turn
+from ecglib.data.synthetic.population import usual
 
 
 def sample_person(cohort, rng) -> tuple[float, str, float]:
@@ -27,28 +27,29 @@ def sample_case(person, codes: set[str], rng) -> Case:
 
     # Timing
     case.rate = float(np.clip(69 + 3 * female + 10.5 * z[0], 51, 98))
-    case.pr_ms = float(np.clip(156 + 10 * old + 17 * z[1], 118, 196))
-    case.qrs_ms = float(np.clip(90 - 6 * female + 7 * z[2], 73, 108))
-    case.qtc_ms = float(np.clip(403 + 8 * female + 7 * old + 14 * z[3], 370, 440))
+    case.pr_ms = float(np.clip(157 + 10 * old + 20 * z[1], 116, 196))
+    case.qrs_ms = float(np.clip(91 - 6 * female + 8 * z[2], 73, 110))
+    case.qtc_ms = float(np.clip(387 + 8 * female + 7 * old + 18 * z[3], 345, 440))
     case.rsa = float(np.clip(0.035 * np.exp(-0.9 * old + 0.5 * z[4]), 0.003, 0.07))
     case.hrv = float(0.010 * np.exp(-0.3 * old + 0.35 * z[5]))
     case.resp_hz, case.resp_phase = 0.16 + 0.17 * u[0], float(u[1])
     case.resp_tilt = 0.03 + 0.07 * u[2]
 
     # Direction and size
-    case.axis_deg = float(np.clip(38 - 26 * old - 9 * (habitus - 0.3) + 31 * z[6], -28, 84))
-    case.rotation_deg = float(np.clip(12 * z[7] - 3 * old, -26, 24))
-    case.voltage = float(1.14 * np.exp(0.10 * (not female) - 0.10 * old - 0.07 * habitus + 0.19 * z[8]))
-    size = (0.39 if female else 0.50) * np.exp(-0.15 * old + 0.30 * z[9]) * case.voltage**0.4
-    t = np.array([[0, 0, 0.86, 0.37, 0.32 if female else 0.46]])
-    t[0, 4] += 0.25 * z[10] - 0.08 * old
-    turn(t, 0.3 * (case.axis_deg - 30) + 15 * z[11])
-    case.t_vector = size * t[0, 2:5] / np.linalg.norm(t[0, 2:5])
+    of = usual()
+    axis_deg = of.axis[0] - 26 * old - 9 * (habitus - 0.3) + of.axis[1] * z[6]
+    case.axis_deg = float(np.clip(axis_deg, -28, 84))
+    case.rotation_deg = float(np.clip(5 * z[7] - 3 * old, -15, 15))
+    case.voltage = float(np.exp(0.10 * (not female) - 0.10 * old - 0.07 * habitus + of.voltage_spread * z[8]))
+    t = of.t_vector + of.t_by_axis * (case.axis_deg - 30) / 40 + z[10:13] @ of.t_modes
+    t[2] -= 0.06 * female + 0.08 * old
+    size = (0.88 if female else 1.12) * of.t_mv * np.exp(-0.15 * old + of.t_spread * z[9]) * case.voltage**0.4
+    case.t_vector = size * t / np.linalg.norm(t)
     if not codes and age < 35 and u[3] < 0.15:  # juvenile T, inverted in V1-V3
         case.t_vector[2] -= 0.14
     # The healthy ST: a little of the T vector, more so in young men, and a little of anything
-    case.st_vector = np.array([0.0, 0.0, 0.01 + 0.03 * u[4] + 0.04 * (not female and age < 60) * u[5]])
-    case.st_vector = case.st_vector + 0.014 * rng.standard_normal(3)
+    case.st_vector = of.st_mv + of.st_of_t * case.t_vector + z[13:16] @ of.st_modes
+    case.st_vector[2] += 0.03 * (not female and age < 60) * u[5]
     case.u_mv = 0.02 * u[6] * (case.rate < 72)
 
     _set_rhythm(case, codes, rng, z, u)

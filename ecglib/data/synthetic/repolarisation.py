@@ -6,10 +6,9 @@ does not depend on the order of activation, so what the QRS area gains, the T ar
 
 import numpy as np
 
+from ecglib.data.synthetic.population import usual
 from ecglib.data.synthetic.ventricles import TERRITORY, Activation
 from ecglib.data.synthetic.waves import Waves
-
-T_PLACE = (-1.5, -2.5, 0.0)  # where one dipole gives the mean T of all leads in adults
 
 
 def st_rows(j_vector, late_vector, t_peak, place=(0.0, 0.0, 0.0)):
@@ -42,7 +41,8 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
         gradient = gradient + case.strain * np.array([0.12, -0.10, -0.42])
         st = case.strain * np.array([0.02, -0.04, -0.07])
         rows += st_rows(st, 1.1 * st, t_peak, (-1.5, 0.0, 2.0))
-    rows += st_rows(case.st_vector, 0.4 * case.st_vector + 0.13 * case.t_scale * case.t_vector, t_peak, T_PLACE)
+    place = usual().t_place_cm
+    rows += st_rows(case.st_vector, 0.4 * case.st_vector + 0.13 * case.t_scale * case.t_vector, t_peak, place)
     if conducted:
         gradient, more = _primary(case, rng, gradient, t_peak)
         rows += more
@@ -58,8 +58,8 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     rows += st_rows(0.17 * secondary, 0.34 * secondary, t_peak)
 
     early = gradient * rng.uniform(0.12, 0.28) + 0.1 * np.linalg.norm(gradient) * rng.standard_normal(3) * 0.3
-    rows.append([t_peak - 1.25 * left, 0.7 * left, 0.8 * left, *early, *T_PLACE])
-    rows.append([t_peak, left, right, *gradient, *T_PLACE])
+    rows.append([t_peak - 1.25 * left, 0.7 * left, 0.8 * left, *early, *place])
+    rows.append([t_peak, left, right, *gradient, *place])
     if case.u_mv > 0:
         unit = case.t_vector / (np.linalg.norm(case.t_vector) + 1e-9)
         rows.append([t_peak + 2.0 * right + rng.uniform(55, 75), 28, 34, *(case.u_mv * unit), 0, 0, 0])

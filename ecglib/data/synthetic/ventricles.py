@@ -5,21 +5,17 @@ Durrer et al., Circulation 1970;41:899-912: septum from the left, apex, left fre
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from ecglib.data.synthetic.body import leads_from_electrodes
+from ecglib.data.synthetic.population import FRONT_AT, FRONT_WIDTH, FRONTS, usual
 from ecglib.data.synthetic.waves import Waves
 
-_NORMAL = np.array(
-    [
-        [14, 4.5, -0.055, 0.01, 0.11, -1.0, 0.0, 1.5],
-        [26, 5.5, 0.24, 0.12, 0.34, 0.8, 1.0, 1.8],
-        [38, 5.8, 1.00, 0.52, -0.26, 2.0, 0.5, 0.0],
-        [49, 6.2, 0.28, 0.02, -1.05, 1.0, -0.5, -0.5],
-        [63, 6.0, -0.17, -0.01, -0.26, 0.0, -1.5, -1.0],
-    ]
-)
+# Where the wavefronts of a normal activation are when they pass (cm)
+_PLACES = np.array([[-1.0, 0.0, 1.5], [0.8, 1.0, 1.8], [2.0, 0.5, 0.0], [1.0, -0.5, -0.5], [0.0, -1.5, -1.0]])
+HEARTS = 24  # drawn at once, of which the one with the axis wanted most is taken
 _LEFT_BUNDLE_BLOCK = np.array(
     [
         [16, 8.0, 0.12, 0.10, 0.22, -1.0, 0.5, 2.0],
@@ -96,6 +92,29 @@ def _jitter(rng, rows, amount=1.0):
     return rows
 
 
+def healthy(axis_deg: float, limb: np.ndarray, rng) -> np.ndarray:
+    """Wavefronts (5, 8) of a heart that conducts normally, drawn from the population with about the axis given.
+
+    ``limb`` (3, 3): what the limb electrodes see. The rows are in parts of a QRS of 90 ms and in mV.
+    """
+    of = usual()
+    drawn = of.fronts + rng.standard_normal((HEARTS, len(of.front_modes))) @ of.front_modes
+    size = np.linalg.norm(drawn, axis=1, keepdims=True)
+    drawn = (drawn * np.linalg.norm(of.fronts) / size).reshape(HEARTS, FRONTS, 3)
+    v = drawn.sum(axis=1) @ limb.T
+    axes = np.degrees(np.arctan2((v[:, 2] - 0.5 * (v[:, 0] + v[:, 1])) * 1.1547, v[:, 1] - v[:, 0]))
+    best = int(np.abs((axes - axis_deg + 180) % 360 - 180).argmin())
+    time = np.stack([90.0 * FRONT_AT, np.full(FRONTS, 90.0 * FRONT_WIDTH)], axis=1)
+    return np.hstack([time, drawn[best], _PLACES])
+
+
+@cache
+def _normal_area() -> np.ndarray:
+    """Dipole time integral (3,) of the mean heart's QRS in mV ms."""
+    rows = np.hstack([np.full((FRONTS, 2), 90.0 * FRONT_WIDTH), usual().fronts.reshape(FRONTS, 3)])
+    return _area(rows)
+
+
 def _area(rows):
     return 2.5066 * (rows[:, 1, None] * rows[:, 2:5]).sum(0)
 
@@ -140,27 +159,25 @@ def conducted(case, body, rng) -> Activation:
     elif has("LPFB"):
         rows = _POSTERIOR_FASCICLE_BLOCK.copy()
     else:
-        rows = _NORMAL.copy()
+        rows = healthy(case.axis_deg, body.limb, rng)
     if has("ILBBB"):  # the septum turns: no q, slurred upstroke
         rows[0] = [16, 9.0, 0.16, 0.10, 0.08, -0.5, 0.3, 1.0]
         rows[1, 2:5] = [0.30, 0.20, 0.05]
         rows[2:, 1] *= 1.2
-    _jitter(rng, rows, 0.6 if has("LAFB") or has("LPFB") else 1.0)
-    if not (left_block or has("LAFB") or has("LPFB") or has("ILBBB")):
-        rows[0, 2:5] *= rng.uniform(0.2, 1.7)
-        rows[4, 2:5] *= rng.uniform(0.2, 1.8)
+    if left_block or has("LAFB") or has("LPFB"):
+        _jitter(rng, rows, 1.0 if left_block else 0.6)
     if has("SEHYP"):
         rows[0, 2:5] = np.array([-0.52, -0.35, 0.50]) * rng.uniform(0.9, 1.5)
         rows[0, :2] = [17, 6.0]
-    normal_area = _area(_NORMAL)
+    normal_area = _normal_area()
 
     limb = body.limb
     for _ in range(2):
         error = case.axis_deg - frontal_axis(rows, limb)
         turn(rows, (error + 180) % 360 - 180)
     if not (has("LAFB") or has("LPFB") or left_block):
-        # The septum turns less than the free wall, and in a far turn so does the apex.
-        turn(rows[: 2 if abs(case.axis_deg - 40) > 60 else 1], 0.5 * (40 - case.axis_deg))
+        if abs(case.axis_deg - 40) > 60:  # in a far turn septum and apex turn less than the free wall
+            turn(rows[:2], 0.5 * (40 - case.axis_deg))
     turn(rows, case.rotation_deg, (2, 4))  # about the long axis: moves the chest transition
 
     if has("LVH"):
@@ -253,7 +270,7 @@ def ventricular(body, rng, voltage, kind="V") -> Activation:
     rows[:, 1] = [13, 16, 17, 15]
     rows[:, 2:5] = np.vstack([0.35 * main + 0.5 * side[0], main, 0.85 * main + side[1], 0.35 * main + side[2]])
     rows[:, 5:] = np.clip(rows[:, 2:5], -1.5, 1.5)
-    return finish(rows, body, duration, _area(rows) - 0.8 * voltage * _area(_NORMAL))
+    return finish(rows, body, duration, _area(rows) - 0.8 * voltage * _normal_area())
 
 
 def leads_of(activation: Activation) -> np.ndarray:

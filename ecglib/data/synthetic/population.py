@@ -1,0 +1,75 @@
+"""What is usual in adults: sizes that ``python -m ecglib.calibration`` fits to unlabelled recordings, kept as a file.
+
+``population.toml`` is written by that command and read here; nothing in it was chosen by a diagnosis of a real record.
+"""
+
+import tomllib
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from ecglib.errors import ParameterError
+
+FILE = Path(__file__).with_name("population.toml")
+FRONTS = 5  # wavefronts of a QRS, in the order of activation
+# When each wavefront passes and how long, in parts of the QRS
+FRONT_AT = np.array([0.13, 0.29, 0.45, 0.61, 0.79])
+FRONT_WIDTH = 0.085
+
+
+@dataclass(frozen=True)
+class Population:
+    """chest (6, 3): lead vectors of V1-V6 (x to the left, y down, z forward; the scale of Frank's leads).
+
+    QRS: ``fronts`` (15,) mean of five dipoles in mV of a heart of usual size and ``front_modes`` (M, 15): a heart takes
+    a normal number of each. ``axis`` mean and spread in degrees at 50 years; ``voltage_spread`` of the logarithm.
+    T: mean unit ``t_vector`` (3,), its change per 40 degrees of QRS axis, modes (3, 3), size in mV and spread of its
+    logarithm, and place in cm. ST: mean (3,) in mV, share of the T vector, modes (3, 3).
+    near, limb, chest: how differently bodies and electrodes weigh the same heart.
+    """
+
+    chest: np.ndarray
+    fronts: np.ndarray
+    front_modes: np.ndarray
+    axis: np.ndarray
+    voltage_spread: float
+    t_vector: np.ndarray
+    t_by_axis: np.ndarray
+    t_modes: np.ndarray
+    t_mv: float
+    t_spread: float
+    t_place_cm: np.ndarray
+    st_mv: np.ndarray
+    st_of_t: float
+    st_modes: np.ndarray
+    near: float
+    limb: float
+    chest_spread: float
+
+
+def load(path: Path = FILE) -> Population:
+    """Read a population file; ParameterError that names file and value where one is missing, surplus or not finite."""
+    try:
+        read = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ParameterError(f"{path.name} cannot be read ({error}); make it: python -m ecglib.calibration") from error
+    read.pop("source", None)
+    names = {field.name for field in fields(Population)}
+    if odd := names ^ read.keys():
+        raise ParameterError(f"{path.name}: {sorted(odd)} missing or not known; make it: python -m ecglib.calibration")
+    values = {name: np.array(value, dtype=float) for name, value in read.items()}
+    shapes = {"chest": (6, 3), "fronts": (3 * FRONTS,), "axis": (2,), "t_modes": (3, 3), "st_modes": (3, 3)}
+    shapes |= dict.fromkeys(("t_vector", "t_by_axis", "t_place_cm", "st_mv"), (3,))
+    shapes["front_modes"] = (len(values["front_modes"]), 3 * FRONTS)
+    for name, value in values.items():
+        if value.shape != shapes.get(name, ()) or not np.isfinite(value).all():
+            raise ParameterError(f"{path.name}: {name} must be finite numbers of shape {shapes.get(name, ())}")
+    return Population(**{name: value if value.shape else float(value) for name, value in values.items()})
+
+
+@cache
+def usual() -> Population:
+    """The population of the package."""
+    return load()
