@@ -30,8 +30,8 @@ def sample_case(person, codes: set[str], rng) -> Case:
     case.pr_ms = float(np.clip(157 + 10 * old + 20 * z[1], 116, 196))
     case.qrs_ms = float(np.clip(91 - 6 * female + 8 * z[2], 73, 110))
     case.qtc_ms = float(np.clip(387 + 8 * female + 7 * old + 18 * z[3], 345, 440))
-    case.rsa = float(np.clip(0.035 * np.exp(-0.9 * old + 0.5 * z[4]), 0.003, 0.07))
-    case.hrv = float(0.010 * np.exp(-0.3 * old + 0.35 * z[5]))
+    case.rsa = float(np.clip(0.042 * np.exp(-0.9 * old + 0.7 * z[4]), 0.003, 0.10))
+    case.hrv = float(0.012 * np.exp(-0.3 * old + 0.5 * z[5]))
     case.resp_hz, case.resp_phase = 0.16 + 0.17 * u[0], float(u[1])
     case.resp_tilt = 0.03 + 0.07 * u[2]
 
@@ -100,7 +100,7 @@ def _set_conduction(case, codes, rng):
         if code in codes:
             case.qrs_ms = float(rng.uniform(low, high))
     if "LAFB" in codes:
-        case.axis_deg = float(rng.uniform(-78, -47))
+        case.axis_deg = float(-46 - 28 * rng.random() ** 1.6)
     elif "LPFB" in codes:
         case.axis_deg = float(rng.uniform(100, 140))
     elif "LAXIS" in codes:
@@ -122,7 +122,7 @@ def _set_conduction(case, codes, rng):
 def _set_muscle(case, codes, rng):
     if "LVH" in codes:
         case.hypertrophy = float(rng.uniform(1.45, 2.2))
-        case.strain = float(rng.uniform(0.5, 1.6)) if rng.random() < 0.6 else 0.0
+        case.strain = float(rng.uniform(0.4, 1.4)) if rng.random() < 0.4 else 0.0
     if "RVH" in codes:
         case.strain = float(rng.uniform(0.5, 1.5)) if rng.random() < 0.6 else 0.0
     if "LVOLT" in codes:
@@ -133,7 +133,7 @@ def _set_muscle(case, codes, rng):
     for code, territory in INFARCTS.items():
         if code in codes:
             case.infarct = territory
-            case.stage = str(rng.choice(["acute", "recent", "old"], p=[0.17, 0.29, 0.54]))
+            case.stage = str(rng.choice(["acute", "recent", "old"], p=[0.08, 0.22, 0.70]))
             if "ANEUR" in codes:
                 case.stage = "aneurysm"
             low, high = {"acute": (0.2, 0.9), "recent": (0.4, 1.1), "old": (0.38, 1.2), "aneurysm": (0.9, 1.5)}[

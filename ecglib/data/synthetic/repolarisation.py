@@ -53,6 +53,8 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     secondary = -share * excess / (1.2533 * (left + right))
     if conducted and has("CRBBB"):
         secondary *= 1.4
+    elif has("CLBBB"):  # T of the whole left ventricle is opposed, not of its end alone
+        secondary *= 1.25
     secondary *= min(1.0, 0.85 / (np.linalg.norm(secondary) + 1e-9))
     gradient = gradient * (1 - 0.25 * share) + secondary
     rows += st_rows(0.17 * secondary, 0.34 * secondary, t_peak)

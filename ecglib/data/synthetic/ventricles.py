@@ -18,28 +18,28 @@ _PLACES = np.array([[-1.0, 0.0, 1.5], [0.8, 1.0, 1.8], [2.0, 0.5, 0.0], [1.0, -0
 HEARTS = 24  # drawn at once, of which the one with the axis wanted most is taken
 _LEFT_BUNDLE_BLOCK = np.array(
     [
-        [16, 8.0, 0.12, 0.10, 0.22, -1.0, 0.5, 2.0],
-        [46, 15.0, 0.62, 0.30, -0.62, 0.5, 0.5, 0.0],
-        [78, 16.0, 0.70, 0.08, -0.72, 1.5, 0.0, -1.0],
-        [108, 15.0, 0.78, -0.05, -0.35, 2.5, 0.0, -1.0],
+        [16, 8, 0.107, 0.0931, 0.23, -1, 0.5, 2],
+        [46, 15, 0.659, 0.317, -0.728, 0.5, 0.5, 0],
+        [78, 16, 0.807, 0.146, -0.767, 1.5, 0, -1],
+        [108, 15, 0.919, 0.045, -0.303, 2.5, 0, -1],
     ]
 )
 _ANTERIOR_FASCICLE_BLOCK = np.array(
     [
-        [15, 5.5, -0.10, 0.30, 0.16, -0.5, 1.0, 1.0],
-        [32, 6.5, 0.42, -0.05, 0.15, 1.0, 0.0, 1.5],
-        [48, 7.5, 0.98, -0.62, -0.25, 2.0, 0.0, 0.0],
-        [63, 8.0, 0.16, -0.66, -0.72, 1.5, -1.0, -1.0],
-        [78, 7.0, -0.16, -0.25, -0.25, 0.0, -1.5, -1.0],
+        [15, 5.5, -0.17, 0.22, 0.10, -0.5, 1.0, 1.0],
+        [30, 6.5, 0.55, 0.15, 0.15, 1.0, 0.0, 1.5],
+        [46, 7.5, 1.15, -0.05, -0.35, 2.0, 0.0, 0.0],
+        [61, 8.5, 0.45, -0.70, -0.75, 1.5, -1.0, -1.0],
+        [77, 7.5, -0.10, -0.40, -0.25, 0.0, -1.5, -1.0],
     ]
 )
 _POSTERIOR_FASCICLE_BLOCK = np.array(
     [
-        [15, 5.5, 0.26, -0.32, 0.16, -0.5, -1.0, 1.0],
-        [32, 6.5, 0.10, 0.25, 0.25, 1.0, 1.0, 2.0],
-        [48, 7.5, 0.05, 1.05, -0.20, 1.0, 1.0, 0.0],
-        [62, 8.0, -0.55, 0.62, -0.48, 1.0, 1.0, -1.0],
-        [76, 7.0, -0.22, 0.05, -0.25, 0.0, -1.0, -1.0],
+        [15, 5.5, 0.371, -0.236, 0.302, -0.5, -1, 1],
+        [32, 6.5, 0.0464, 0.214, 0.216, 1, 1, 2],
+        [48, 7.5, -0.19, 0.868, -0.536, 1, 1, 0],
+        [62, 8, -0.766, 0.454, -0.782, 1, 1, -1],
+        [76, 7, -0.257, 0.0195, -0.318, 0, -1, -1],
     ]
 )
 FAINT_MS = 8.0
@@ -172,6 +172,9 @@ def conducted(case, body, rng) -> Activation:
     normal_area = _normal_area()
 
     limb = body.limb
+    if has("LAFB"):  # the early forces stay; it is the late ones that turn upwards
+        for _ in range(3):
+            turn(rows[3:], np.clip(case.axis_deg - frontal_axis(rows, limb), -30, 30))
     for _ in range(2):
         error = case.axis_deg - frontal_axis(rows, limb)
         turn(rows, (error + 180) % 360 - 180)
@@ -241,14 +244,19 @@ def _scar(case, rng, rows):
     towards, place = TERRITORY[case.infarct]
     posterior = case.infarct == "P"
     depth = case.scar
-    # Early wavefronts lose most; the posterior wall is activated late.
-    loss = np.array([0.9, 0.9, 0.5, 0.25, 0.1] if not posterior else [0.0, 0.1, 0.4, 0.75, 0.5])
     n = min(len(rows), 5)
-    along = np.maximum(rows[:n, 2:5] @ towards, 0) * loss[:n] * min(depth, 1.0)
+    along = np.maximum(rows[:n, 2:5] @ towards, 0) * _LOSS.get(case.infarct, _LOSS[""])[:n] * min(depth, 1.0)
     rows[:n, 2:5] -= along[:, None] * towards
-    away = -towards * depth * (rng.uniform(0.25, 0.58) if not posterior else rng.uniform(0.45, 0.8))
-    centre, width = (46, 9) if posterior else (rng.uniform(18, 24), rng.uniform(6.5, 9.0))
+    away = -towards * depth * (rng.uniform(*_UNOPPOSED.get(case.infarct, (0.35, 0.70))))
+    centre, width = (46, 9) if posterior else (rng.uniform(19, 26), rng.uniform(7.5, 10.5))
     return np.vstack([rows, [centre, width, *away, *place]])
+
+
+# What each wavefront loses of its force towards a scar: the early ones most, the lateral wall its main front, the
+# posterior wall what is activated late; and how much (mV) the opposite wall then points away, from and to.
+_LATE, _LATERAL = np.array([0.0, 0.1, 0.4, 0.75, 0.5]), np.array([0.9, 0.95, 0.8, 0.4, 0.1])
+_LOSS = {"": np.array([0.9, 0.9, 0.6, 0.25, 0.1]), "P": _LATE, **dict.fromkeys(("L", "AL"), _LATERAL)}
+_UNOPPOSED = {"P": (0.45, 0.80), "L": (0.45, 0.85), "AL": (0.55, 0.95), "A": (0.25, 0.58), "AS": (0.25, 0.58)}
 
 
 def ventricular(body, rng, voltage, kind="V") -> Activation:
