@@ -1,0 +1,111 @@
+"""Known truth for the calibration: what was planted in recordings is found, and an odd file is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ecglib.calibration import seen, usual
+from ecglib.calibration.__main__ import main, write
+from ecglib.data.synthetic import population, simulate_record
+from ecglib.data.synthetic.body import limb_vectors
+from ecglib.errors import DataError, ParameterError
+
+RNG = np.random.default_rng(0)
+
+
+def planted_hearts(n: int, field: np.ndarray, fronts: np.ndarray, spread: float, noise_mv: float = 0.002):
+    """Hearts whose fronts, T and ST are known, seen without body or electrodes in between."""
+    rng = np.random.default_rng(1)
+    size = np.exp(0.2 * rng.standard_normal(n))
+    own = size[:, None] * (fronts + spread * rng.standard_normal((n, fronts.size)))
+    moving = np.einsum("sf,nfd->nsd", seen.basis(), own.reshape(n, -1, 3))
+    qrs = np.einsum("ad,nsd->nas", field, moving)
+    t = 0.4 * size[:, None] * (np.array([0.8, 0.3, 0.4]) + 0.1 * rng.standard_normal((n, 3)))
+    st = np.array([0.01, 0.0, 0.03]) + 0.01 * rng.standard_normal((n, 3))
+    hearts = {"qrs": qrs, "st": st @ field.T, "t": t @ field.T}
+    noisy = {name: value + noise_mv * rng.standard_normal(value.shape) for name, value in hearts.items()}
+    return noisy, own / size[:, None]
+
+
+def test_fronts_and_lead_vectors_that_were_planted_are_found():
+    chest = population.usual().chest
+    field = np.vstack([limb_vectors(), chest])
+    hearts, own = planted_hearts(400, field, population.usual().fronts, 0.05)
+    found = usual.statistics(hearts, chest)
+    np.testing.assert_allclose(found["chest"], chest[usual.FITTED_CHEST], atol=0.02)
+    assert found["off"] < 0.05
+    form = own / np.linalg.norm(own, axis=1, keepdims=True)
+    # Ridge regression pulls towards zero by a few per cent
+    np.testing.assert_allclose(found["fronts"], form.mean(axis=0), atol=0.05)
+    assert found["t_size"][0] == pytest.approx(np.log(0.4 * np.linalg.norm([0.8, 0.3, 0.4])), abs=0.1)
+    st = found["st"] + found["st_of_t"] * 0.4 * np.array([0.8, 0.3, 0.4])
+    np.testing.assert_allclose(st, [0.01, 0, 0.03], atol=0.01)
+
+
+def test_the_ill_are_left_out_of_the_densest_part():
+    chest = population.usual().chest
+    field = np.vstack([limb_vectors(), chest])
+    hearts, _ = planted_hearts(300, field, population.usual().fronts, 0.05)
+    ill, _ = planted_hearts(80, field, population.usual().fronts, 0.6)  # each ill in its own way
+    both = {name: np.concatenate([hearts[name], ill[name]]) for name in hearts}
+    alone, mixed = usual.statistics(hearts, chest), usual.statistics(both, chest)
+    np.testing.assert_allclose(mixed["fronts"], alone["fronts"], atol=0.02)
+    assert mixed["core"] < 0.85
+
+
+def test_a_step_goes_where_the_difference_points():
+    of = population.usual()
+    hearts = seen.hearts((simulate_record("ptb-xl", 5, i, 500.0, codes=()).ecg_mv, 500.0) for i in range(60))
+    now = usual.statistics(hearts, of.chest)
+    field = np.vstack([limb_vectors(), of.chest])
+    still = usual.moved(of, now, now, lambda place: field)
+    np.testing.assert_allclose(still.chest, of.chest)
+    np.testing.assert_allclose(still.fronts, of.fronts)
+    np.testing.assert_allclose(still.front_modes.T @ still.front_modes, of.front_modes.T @ of.front_modes, atol=1e-4)
+    larger = now | {"size": now["size"] + [0.1, 0.0], "t_size": now["t_size"] + [0.2, 0.0]}
+    grown = usual.moved(of, larger, now, lambda place: field)
+    assert np.linalg.norm(grown.fronts) / np.linalg.norm(of.fronts) == pytest.approx(np.exp(0.1 * usual.STEP))
+    assert grown.t_mv / of.t_mv == pytest.approx(np.exp(0.2 * usual.STEP))
+
+
+def test_modes_reproduce_a_covariance():
+    a = RNG.standard_normal((15, 15)) * 0.1
+    wanted, modes = a @ a.T, np.zeros((10, 15))
+    for _ in range(40):
+        modes = usual._matched(modes, wanted, modes.T @ modes, 15)
+    np.testing.assert_allclose(modes.T @ modes, wanted, atol=1e-4)
+
+
+def test_what_is_written_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(population, "FILE", tmp_path / "population.toml")
+    write(population.usual(), "a test")
+    read = population.load(tmp_path / "population.toml")
+    for field in dataclasses.fields(population.Population):
+        np.testing.assert_allclose(getattr(read, field.name), getattr(population.usual(), field.name), atol=6e-6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("near =", "nearly =", "near"),
+        ("near = ", "near = [1.0, 2.0] #", "near must be"),
+        ("t_mv = ", "t_mv = nan #", "t_mv must be finite"),
+        ("fronts = [", "fronts = [1.0, ", "fronts must be"),
+        ("axis = ", "axis = = ", "cannot be read"),
+    ],
+)
+def test_an_odd_file_is_refused_by_name(tmp_path, old, new, says):
+    text = population.FILE.read_text(encoding="utf-8")
+    assert f"\n{old}" in text
+    path = tmp_path / "population.toml"
+    path.write_text(text.replace(f"\n{old}", f"\n{new}", 1), encoding="utf-8")
+    with pytest.raises(ParameterError, match=says):
+        population.load(path)
+
+
+def test_a_folder_without_recordings_says_so(tmp_path, capsys):
+    with pytest.raises(DataError, match="no WFDB record"):
+        next(iter(seen.recordings(tmp_path)))
+    assert main([str(tmp_path)]) == 2
+    assert "name a folder of recordings" in capsys.readouterr().err
