@@ -12,7 +12,7 @@ from dataclasses import asdict
 import numpy as np
 
 from ecglib.calibration import seen, usual
-from ecglib.data.synthetic import population, simulate_record
+from ecglib.data.synthetic import body, population, simulate_record, ventricles
 from ecglib.data.synthetic.body import average_body, leads_from_electrodes
 from ecglib.errors import EcgError
 from ecglib.paths import atomic_write
@@ -55,7 +55,13 @@ def fit(folder: str, steps: int, records: int) -> None:
         real = usual.statistics(real_hearts, of.chest)
         print(f"step {step}: " + ", ".join(f"{k} {_gap(real[k], simulated[k]):.3f}" for k in real), flush=True)
         write(usual.moved(of, real, simulated, _field_at), source)
-        population.usual.cache_clear()
+        forget()
+
+
+def forget() -> None:
+    """What was derived from the population file before it changed."""
+    for kept in (population.usual, body._chest_field, ventricles._normal_area):
+        kept.cache_clear()
 
 
 def _gap(real: np.ndarray, simulated: np.ndarray) -> float:

@@ -4,6 +4,7 @@ Axes: x to the patient's left, y to the feet, z to the chest wall; centimetres, 
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -30,6 +31,7 @@ _ALONG_CM = np.array(  # one centimetre to the patient's left along the chest wa
     [[1, 0, 0.1], [1, 0, 0], [0.97, 0, -0.2], [0.8, 0, -0.6], [0.5, 0, -0.87], [0.3, 0, -0.95]]
 )
 HEART_CM = np.array([3.0, 0.0, 3.5])
+NEAREST_CM = 4.0  # no muscle lies closer to an electrode
 _NOMINAL = _CHEST_CM - HEART_CM
 
 
@@ -48,16 +50,21 @@ class Body:
         The place is relative to the heart's middle. A source near an electrode weighs more there: the
         published lead vector is corrected by the difference of two point-dipole fields.
         """
-        vector, place = sources[:, :3], sources[:, 3:]
-        r = self.chest_cm[:, None, :] - (HEART_CM + place)[None]  # (6, K, 3)
-        distance = np.maximum(np.sqrt((r * r).sum(2)), 4.0)
-        nominal = _NOMINAL / np.linalg.norm(_NOMINAL, axis=1, keepdims=True) ** 3
-        field = r / distance[:, :, None] ** 3 - nominal[:, None, :]
-        lead = usual().chest
-        strength = np.linalg.norm(lead, axis=1) * np.linalg.norm(_NOMINAL, axis=1) ** 2
-        field = lead[:, None, :] + usual().near * strength[:, None, None] * field
-        chest = (field * vector[None]).sum(2) * self.chest_gain[:, None]
-        return np.concatenate([self.limb @ vector.T, chest])[self.order]
+        vector, place = sources[:, :3].T, sources[:, 3:].T + HEART_CM[:, None]  # (3, K)
+        far, weight = _chest_field()
+        # |r|^2 and r . vector of r from source to electrode, without the (6, K, 3) in between
+        square = (self.chest_cm**2).sum(1)[:, None] - 2 * (self.chest_cm @ place) + (place**2).sum(0)
+        along = self.chest_cm @ vector - (place * vector).sum(0)
+        chest = far @ vector + weight * along / np.maximum(square, NEAREST_CM**2) ** 1.5
+        return np.concatenate([self.limb @ vector, chest * self.chest_gain[:, None]])[self.order]
+
+
+@cache
+def _chest_field() -> tuple[np.ndarray, np.ndarray]:
+    """Of the chest leads: lead vectors (6, 3) less their nearness at the heart's middle, and its weight (6, 1)."""
+    of, distance = usual(), np.linalg.norm(_NOMINAL, axis=1, keepdims=True)
+    weight = of.near * np.linalg.norm(of.chest, axis=1, keepdims=True) * distance**2
+    return of.chest - weight * _NOMINAL / distance**3, weight
 
 
 def limb_vectors() -> np.ndarray:
