@@ -15,6 +15,7 @@ from ecglib.signals import LEADS, fill_missing, resample
 WORK_HZ = 500.0  # records of lower rate are interpolated, so that intervals have steps of 2 ms
 BEFORE_S, AFTER_S = 0.36, 0.60  # of a median beat, around its QRS
 LEAST_MV = 0.01  # energy of a QRS; what stays below is no ECG
+LEAST_WAVE_MV = 0.02  # what is smaller is no wave: CSE Working Party, Eur Heart J 1985;6:815-825
 LIKE = 0.85  # correlation with the median beat from which a beat is of the same form
 _I, _II, _AVF = LEADS.index("I"), LEADS.index("II"), LEADS.index("aVF")
 
@@ -214,11 +215,15 @@ def _amplitudes(lead_mv: np.ndarray, begin: int, end: int) -> dict[str, float]:
     """Q, R and S of one lead as sizes, all positive or zero, and ST 60 ms behind the QRS with its sign."""
     qrs = lead_mv[begin:end]
     top = int(qrs.argmax())
-    r = max(0.0, float(qrs[top]))
-    q = max(0.0, -float(qrs[: top + 1].min())) if r > 0.03 else 0.0
-    s = max(0.0, -float(qrs[top:].min())) if r > 0.03 else max(0.0, -float(qrs.min()))
+    r = _wave(qrs[top])
+    q = _wave(-qrs[: top + 1].min()) if r else 0.0
+    s = _wave(-(qrs[top:] if r else qrs).min())
     at = min(end + 30, len(lead_mv) - 5)
     return {"q": q, "r": r, "s": s, "st": float(lead_mv[at - 3 : at + 4].mean())}
+
+
+def _wave(size_mv: float) -> float:
+    return float(size_mv) if size_mv >= LEAST_WAVE_MV else 0.0
 
 
 def _axis(vector: np.ndarray) -> float:
