@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from ecglib.data import synthetic
 from ecglib.data.store import RecordStore
+from ecglib.data.synthetic import COHORTS, simulate_store
 from ecglib.errors import ParameterError
 from ecglib.paths import cache_dir, sha256_of
 
 
 def simulated_store(cohort: str, n: int, seed: int, sampling_rate_hz: float, workers: int = 2) -> RecordStore:
     """``n`` simulated records of a cohort; ParameterError on an unknown one. No file of any other origin is read."""
-    if cohort not in synthetic.COHORTS:
-        raise ParameterError(f"cohort {cohort!r} is not known; choose one of {', '.join(synthetic.COHORTS)}")
+    if cohort not in COHORTS:
+        raise ParameterError(f"cohort {cohort!r} is not known; choose one of {', '.join(COHORTS)}")
     # The simulator's own files are its version: a store from older code is not taken for a new one.
     package = Path(__file__).parent
     parts = [package / "labels.py", *(package / "synthetic").rglob("*"), *(package.parent / "knowledge").rglob("*")]
@@ -19,4 +19,4 @@ def simulated_store(cohort: str, n: int, seed: int, sampling_rate_hz: float, wor
     folder = cache_dir() / "simulated" / sha256_of([cohort, n, seed, float(sampling_rate_hz), code], 16)
     if (folder / "card.json").is_file():
         return RecordStore.open(folder)
-    return synthetic.simulate_store(folder, cohort, n, seed=seed, sampling_rate_hz=sampling_rate_hz, workers=workers)
+    return simulate_store(folder, cohort, n, seed=seed, sampling_rate_hz=sampling_rate_hz, workers=workers)
