@@ -47,7 +47,7 @@ def project(tmp_path) -> Path:
     scores += [metric("chance", task, 50.0) for task in SIX] + [metric("random-encoder", task, 52.0) for task in SIX]
     runs = {"data": [], "deri_pretrain": [], "deri_zero_shot": scores}
     named = re.findall(r"results/(\w+)/\1", (tmp_path / "_toc.yml").read_text(encoding="utf-8"))
-    for minute, stem in enumerate([*named, *bookchapters.not_run(tmp_path)]):
+    for minute, stem in enumerate(dict.fromkeys([*named, *bookchapters.not_run(tmp_path)])):
         results.write_record(record(stem, minute, runs.get(stem, [])), tmp_path / "results")
         output = {"output_type": "stream", "name": "stdout", "text": "1\n"}
         chapter(tmp_path, stem, [output])
