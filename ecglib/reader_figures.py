@@ -26,28 +26,22 @@ def reliability_diagram(panels: Mapping[str, Reliability]) -> Figure:
         ax.plot(x, y, "o", color=_COLOR, clip_on=False, zorder=3)
         for at, n in zip(x, found.counts[some], strict=True):
             ax.text(at, -0.055, f"{n:,}", ha="center", va="top", fontsize=6.5, color=GREY, rotation=45)
-        ax.set(xlim=(-0.02, 1.02), ylim=(-0.16, 1.04), xlabel="mean prediction", xticks=np.arange(0, 1.1, 0.2),
+        ax.set(xlim=(-0.05, 1.03), ylim=(-0.16, 1.04), xlabel="mean prediction", xticks=np.arange(0, 1.1, 0.2),
                yticks=np.arange(0, 1.1, 0.2), title=f"{title}: ECE {found.ece:.1f} points")  # fmt: skip
     axes[0].set_ylabel("share that shows it")
     return fig
 
 
-def probability_bars(names: Sequence[str], probabilities: np.ndarray, usual: np.ndarray | None = None) -> Figure:
+def probability_bars(names: Sequence[str], probabilities: np.ndarray, usual: np.ndarray) -> Figure:
     """One bar per name, probabilities (S,) from 0 to 1; a tick marks ``usual`` (S,), how common each is."""
     fig = Figure(figsize=(WIDTH_IN, 0.75 + 0.34 * len(names)), layout="constrained")
     ax = fig.subplots()
     y = np.arange(len(names))
     ax.barh(y, 100 * np.asarray(probabilities), height=0.6, color=_COLOR, linewidth=0)
     for at, value in zip(y, probabilities, strict=True):
-        ax.text(100 * value + 1, at, f"{100 * value:.0f} %", va="center", fontsize=9)
-    if usual is not None:
-        ax.vlines(100 * np.asarray(usual), y - 0.38, y + 0.38, color=INK, linewidth=1.4)
-    ax.set(
-        yticks=y,
-        yticklabels=names,
-        xlim=(0, 108),
-        ylim=(len(names) - 0.5, -0.5),
-        xlabel="probability (%)" + ("" if usual is None else "; the tick is its share in the calibrating population"),
-    )
-    ax.grid(axis="y", visible=False)  # fmt: skip
+        ax.text(max(100 * value, 100 * usual[at]) + 1, at, f"{100 * value:.0f} %", va="center", fontsize=9)
+    ax.vlines(100 * np.asarray(usual), y - 0.38, y + 0.38, color=INK, linewidth=1.4)
+    label = "probability (%); the tick is the share in the calibrating population"
+    ax.set(yticks=y, yticklabels=names, xlim=(0, 108), ylim=(len(names) - 0.5, -0.5), xlabel=label)
+    ax.grid(axis="y", visible=False)
     return fig

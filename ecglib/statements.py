@@ -36,6 +36,11 @@ def superclass_members(codes: Sequence[str]) -> np.ndarray:
     return np.array([[of == name for name in SUPERCLASSES] for of in of_code], dtype=bool)
 
 
+def superclasses_shown(findings: Iterable[Iterable[str]]) -> np.ndarray:
+    """Which superclasses each record shows by any SCP statement: findings of N simulated records -> (N, 5) bool."""
+    return shown(findings, SCP_CODES).astype(int) @ superclass_members(SCP_CODES) > 0
+
+
 def any_of_its_statements(probabilities: np.ndarray, members: np.ndarray) -> np.ndarray:
     """Probabilities of statements (N, C) and their superclasses (C, S) -> (N, S): 1 - product of (1 - p).
 

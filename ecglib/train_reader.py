@@ -23,7 +23,7 @@ from ecglib.papers import deri
 from ecglib.reader import Reader
 from ecglib.recipes import CALIBRATION_SEED, Recipe
 from ecglib.sources import code_fingerprint
-from ecglib.statements import shown, statement_prompts
+from ecglib.statements import SUPERCLASSES, shown, statement_prompts, superclasses_shown
 from ecglib.train import TrainingData
 
 LEAST_POSITIVES = 5  # records that show a statement, fewer give no curve
@@ -98,6 +98,7 @@ def calibrate(reader: Reader, store: RecordStore, recipe: Recipe, seed: int) -> 
     """Fit the curve of every statement on simulated records that training did not see, and name their population."""
     truth = shown(store.records["findings"], reader.codes)
     slope, intercept = platt_curves(scores_of(reader, store), truth)
+    any_shown = superclasses_shown(store.records["findings"])
     population = {
         "data_kind": "simulated",
         "cohort": recipe.calibration_cohort,
@@ -105,6 +106,7 @@ def calibrate(reader: Reader, store: RecordStore, recipe: Recipe, seed: int) -> 
         "seed": seed + CALIBRATION_SEED,
         "data": store.fingerprint,
         "prevalence": dict(zip(reader.codes, truth.mean(axis=0).round(6).tolist(), strict=True)),
+        "superclasses": dict(zip(SUPERCLASSES, any_shown.mean(axis=0).round(6).tolist(), strict=True)),
     }
     reader.calibrate(slope, intercept, population)
 

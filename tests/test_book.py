@@ -141,6 +141,25 @@ def test_generated_files_follow_the_results(project):
     assert named == {f"book/generated/{path.stem}" for path in written if not path.name.startswith("_")}
 
 
+def test_a_part_of_what_was_run_holds_no_more(project):
+    """Chapters of a part with ``only: run`` come and go with their results; those of other parts are missed."""
+
+    def part() -> list[dict]:
+        return [p for p in bookchapters.contents(project)["parts"] if p["caption"] == "Reading real ECGs"]
+
+    pages = [{"file": f"results/{stem}/{stem}"} for stem in ("train_a_reader", "read_an_ecg")]
+    assert part() == [{"caption": "Reading real ECGs", "chapters": pages}]
+    (project / "results/train_a_reader/train_a_reader.ipynb").unlink()
+    assert part() == [{"caption": "Reading real ECGs", "chapters": pages[1:]}]
+    assert bookchapters.not_run(project) == ["train_a_reader"]
+    (project / "results/read_an_ecg/read_an_ecg.ipynb").unlink()
+    assert part() == []
+    bookchapters.check_chapters(project)
+    (project / "results/data/data.ipynb").unlink()
+    with pytest.raises(ResultError, match=r"results/data/data\.ipynb is missing"):
+        bookchapters.check_chapters(project)
+
+
 def test_missing_chapters_are_named_with_their_command(project, capsys, monkeypatch):
     bookchapters.check_chapters(project)
     (project / "results/data/data.ipynb").unlink()

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from ecglib import figures, knowledge
+from ecglib import chapters, figures, knowledge
 from ecglib import reader_figures as charts
 from ecglib.data.any_file import read_ecg
 from ecglib.data.labels import scp_statements
@@ -81,7 +81,7 @@ def record(run: Run) -> Record:
     return Record(made.ecg_mv, SIMULATED_HZ, "A simulated record", facts, made.report, made.findings)
 
 
-def described(of: Record) -> pd.DataFrame:
+def described(of: Record) -> Any:
     """What the file says of the record, and what is wrong with it, if anything."""
     problems = quality(of.ecg_mv, of.hz)
     rows = of.facts | {
@@ -89,7 +89,7 @@ def described(of: Record) -> pd.DataFrame:
         "duration": f"{of.ecg_mv.shape[1] / of.hz:.1f} s",
         "quality": "; ".join(problems) or "nothing to object to",
     }
-    return pd.DataFrame({of.title: rows})
+    return chapters.facts(of.title, rows)
 
 
 def show(of: Record) -> Any:
@@ -109,7 +109,7 @@ def reader(run: Run) -> Reader:
     return Reader.from_pretrained(folder)
 
 
-def provenance(of: Reader) -> pd.DataFrame:
+def provenance(of: Reader) -> Any:
     """What made the reader."""
     training, population = of.about["training"], of.about["calibration"]
     recipe = training["recipe"]
@@ -120,7 +120,7 @@ def provenance(of: Reader) -> pd.DataFrame:
         "reads at": f"{of.sampling_rate_hz:g} Hz",
         "weights": f"{sum(p.numel() for p in of.parameters()):,}",
     }
-    return pd.DataFrame({"reader": rows})
+    return chapters.facts("reader", rows)
 
 
 def statements(of: Reader, ecg: Record, n: int = 15) -> pd.DataFrame:
@@ -153,13 +153,14 @@ def superclasses(run: Run, of: Reader, ecg: Record) -> pd.DataFrame:
     """The five superclasses as bars; returned as a table."""
     p = of.superclasses(ecg.ecg_mv[None], ecg.hz)[0]
     names = [f"{name}, {LONG_NAMES[name]}" for name in of.superclass_names]
-    fig = charts.probability_bars(names, p)
+    usual = of.about["calibration"]["superclasses"]
+    fig = charts.probability_bars(names, p, np.array([usual[name] for name in of.superclass_names]))
     run.save_figure(fig, "superclasses")
     display(figures.show(fig))
     return pd.DataFrame({"superclass": names, "probability": p})
 
 
-def measurements(ecg: Record) -> pd.DataFrame | Markdown:
+def measurements(ecg: Record) -> Any:
     """What a cardiograph would measure, beside the normal limits of adults; words where nothing can be measured."""
     try:
         found = measure_ecg(ecg.ecg_mv, ecg.hz)
@@ -170,14 +171,15 @@ def measurements(ecg: Record) -> pd.DataFrame | Markdown:
         value = found[key]
         verdict = "not to be told" if np.isnan(value) else "below" if value < low else "above" if value > high else ""
         shown = "–" if np.isnan(value) else f"{value:.0f}"
-        rows[name] = {"measured": shown, "normal": f"{low} to {high}", "unit": unit, "": verdict}
+        rows[name] = {"measured": shown, "unit": unit, "normal": f"{low} to {high}", "beside it": verdict}
     for name, wave in (("highest R", "r"), ("deepest S", "s")):
         lead = max(LEADS, key=lambda lead: found[f"{wave}_mv_{lead}"])
-        rows[name] = {"measured": f"{found[f'{wave}_mv_{lead}']:.2f}", "normal": f"in {lead}", "unit": "mV", "": ""}
+        rows[name] = {"measured": f"{lead} {found[f'{wave}_mv_{lead}']:.2f}", "unit": "mV"}
     moved = [lead for lead in LEADS if lead != "aVR" and abs(found[f"st_mv_{lead}"]) > 0.1]
     st = ", ".join(f"{lead} {found[f'st_mv_{lead}']:+.2f}" for lead in moved)
-    rows["ST beyond 0.1 mV"] = {"measured": st or "in no lead", "normal": "in no lead", "unit": "mV", "": ""}
-    return pd.DataFrame(rows).T
+    rows["ST beyond 0.1 mV"] = {"measured": st or "in no lead", "unit": "mV", "normal": "in no lead"}
+    table = pd.DataFrame(rows).T.fillna("")
+    return table.style.set_properties(**{"text-align": "left"}).set_uuid(sha256_of(table.to_csv(), 8))
 
 
 def truth(ecg: Record) -> Markdown:

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown, display
 
-from ecglib import figures, knowledge
+from ecglib import chapters, figures, knowledge
 from ecglib import reader_figures as charts
 from ecglib._papermill_argv import aside
 from ecglib.calibration import Reliability, reliability
@@ -23,7 +23,7 @@ from ecglib.profiles import get_profile
 from ecglib.reader import Reader
 from ecglib.recipes import CHECK_SEED, RECIPES, Recipe, get_recipe
 from ecglib.run import Run, data_entry
-from ecglib.statements import SUPERCLASSES, shown, superclass_members
+from ecglib.statements import SUPERCLASSES, shown, superclasses_shown
 from ecglib.train_reader import TrainedReader, scores_of, train_reader
 
 UNTRAINED_SEED = 1_000  # the first seed of the untrained networks: no chapter trains with it
@@ -37,7 +37,7 @@ def recipe_of(run: Run) -> Recipe:
     return dataclasses.replace(recipe, **changes)
 
 
-def recipe_table(recipe: Recipe) -> pd.DataFrame:
+def recipe_table(recipe: Recipe) -> Any:
     """The recipe in words."""
     rows = {
         "learns from": f"{recipe.n_records:,} simulated records of {recipe.cohort}, with their reports",
@@ -48,7 +48,7 @@ def recipe_table(recipe: Recipe) -> pd.DataFrame:
         "calibrated on": f"{recipe.n_calibration:,} other simulated records, of {recipe.calibration_cohort}",
         "machine": recipe.machine,
     }
-    return pd.DataFrame({f"recipe {recipe.name}": rows})
+    return chapters.facts(f"recipe {recipe.name}", rows)
 
 
 def train(run: Run, recipe: Recipe) -> TrainedReader:
@@ -89,8 +89,7 @@ def check(run: Run, made: TrainedReader) -> Checked:
     store = simulated_store(CHECK_COHORT, n, p["seed"] + CHECK_SEED, int(reader.sampling_rate_hz))
     truth, scores = shown(store.records["findings"], reader.codes), scores_of(reader, store)
     probabilities = reader.calibrated(scores)
-    every = shown(store.records["findings"], tuple(scp_statements()))
-    super_truth = every.astype(int) @ superclass_members(tuple(scp_statements())) > 0
+    super_truth = superclasses_shown(store.records["findings"])
     return Checked(store, truth, scores, probabilities, reader.of_superclasses(probabilities), super_truth)
 
 
