@@ -34,7 +34,7 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("demo", "two CPU cores, 10 to 16 minutes", n_records=12_800, epochs=4),
-        Recipe("longer", "two CPU cores, a few hours, or one GPU, some ten minutes", n_records=64_000, epochs=6),
+        Recipe("longer", "two CPU cores, one to two hours, or one GPU", n_records=64_000, epochs=6),
     )
 }
 

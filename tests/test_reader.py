@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
 from ecglib import calibration
+from ecglib.data.any_file import read_ecg
 from ecglib.data.labels import FINDINGS, SCP_CODES, findings_to_labels
 from ecglib.data.synthetic import simulate_record
 from ecglib.errors import CheckpointError, ParameterError, SignalError
@@ -135,6 +137,22 @@ def test_missing_samples_are_filled_and_too_many_refused(tiny, ecgs):
         reader.scores(ecgs[0], 100)
     with pytest.raises(SignalError, match="sampling rate"):
         reader.scores(ecgs, 0)
+
+
+def test_real_records_are_read_whatever_their_form(tiny, real_data):
+    """Their signals alone: nothing is compared with a label. At 100 and at 500 Hz the same tracing says the same."""
+    reader = tiny[1].reader
+    slow = sorted(real_data("ptbxl_subset").rglob("*_lr.hea"))[::20]
+    others = [*real_data("cinc2021_samples").rglob("*.hea"), *real_data("cpsc2018_original").glob("*.mat")]
+    assert len(slow) > 10
+    for path in slow:
+        fast = Path(str(path).replace("records100", "records500").replace("_lr", "_hr"))
+        pair = [reader.scores(ecg_mv[None], hz) for ecg_mv, hz, _ in map(read_ecg, (path, fast))]
+        assert np.abs(pair[0] - pair[1]).max() < 0.15, path.name
+    for path in others:
+        ecg_mv, hz, _ = read_ecg(path)
+        p = reader.probabilities(ecg_mv[None], hz)
+        assert ((p > 0) & (p < 1)).all(), path.name
 
 
 # How it is kept
