@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from safetensors.torch import save as dump_tensors
 from torch import Tensor, nn
 
-from ecglib.calibration import sigmoid
 from ecglib.checkpoint import load_weights, read_config
 from ecglib.data.one_record import MOST_MISSING
 from ecglib.errors import CheckpointError, SignalError
 from ecglib.papers import deri
 from ecglib.paths import atomic_write, sha256_of
+from ecglib.probability import sigmoid
 from ecglib.signals import LEADS, fill_missing, flat_leads, quality, resample
 from ecglib.statements import SUPERCLASSES, any_of_its_statements, prompts_hash, superclass_members
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from ecglib.calibration import Reliability
 from ecglib.figures import COLORS, GREY, INK, WIDTH_IN
+from ecglib.probability import Reliability
 
 _COLOR = COLORS["deri"]  # whose network it is
 

@@ -1,9 +1,11 @@
 """Training and calibrating a reader. Everything it learns from, and everything that is chosen, is simulated.
 
-``tests/test_boundary.py`` holds this file and all that it imports to that: no file of a real data set is opened.
+``tests/test_boundary.py`` holds this file and all that it imports to that: no file of a real data set is opened. What
+the simulator takes for usual in adults was fitted beforehand to unlabelled recordings; a reader names their ``source``.
 """
 
 import dataclasses
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ecglib.calibration import platt_curves
 from ecglib.checkpoint import TRAINING_STATE
 from ecglib.data.simulated import simulated_store
 from ecglib.data.store import RecordStore
+from ecglib.data.synthetic import population
 from ecglib.data.synthetic.stores import simulator_hash
 from ecglib.errors import ParameterError
 from ecglib.launch import fit_on
 from ecglib.machine import torch_device
 from ecglib.papers import deri
+from ecglib.probability import platt_curves
 from ecglib.reader import Reader
 from ecglib.recipes import CALIBRATION_SEED, Recipe
 from ecglib.sources import code_fingerprint
@@ -80,6 +83,7 @@ def train_reader(
         "data_kind": "simulated",
         "data": pairs.fingerprint,
         "simulator": simulator_hash(),
+        "population": tomllib.loads(population.FILE.read_text(encoding="utf-8"))["source"],
         "code": code_fingerprint("deri"),
         "text_encoder": {"name": model.text_encoder.name, "fingerprint": model.text_encoder.fingerprint},
         "steps": schedule.steps(len(pairs)),
@@ -99,7 +103,7 @@ def calibrate(reader: Reader, store: RecordStore, recipe: Recipe, seed: int) -> 
     truth = shown(store.records["findings"], reader.codes)
     slope, intercept = platt_curves(scores_of(reader, store), truth)
     any_shown = superclasses_shown(store.records["findings"])
-    population = {
+    of_whom = {
         "data_kind": "simulated",
         "cohort": recipe.calibration_cohort,
         "n": len(store),
@@ -108,7 +112,7 @@ def calibrate(reader: Reader, store: RecordStore, recipe: Recipe, seed: int) -> 
         "prevalence": dict(zip(reader.codes, truth.mean(axis=0).round(6).tolist(), strict=True)),
         "superclasses": dict(zip(SUPERCLASSES, any_shown.mean(axis=0).round(6).tolist(), strict=True)),
     }
-    reader.calibrate(slope, intercept, population)
+    reader.calibrate(slope, intercept, of_whom)
 
 
 def scores_of(reader: Reader, store: RecordStore, batch_size: int = 256) -> np.ndarray:

@@ -16,9 +16,10 @@
 # and simulated reports, and cut down to what reading needs: the ECG side of the network, one vector per statement, and
 # one curve per statement that turns a cosine into a probability.
 #
-# **No real record and no real label has a part in it**, neither in training nor in choosing anything; a test of this
-# project watches every file that is opened. What a reader is worth on real patients is therefore an open question that
-# real records can answer without having helped.
+# **No real label has a part in it, and no real record is opened**, neither in training nor in choosing anything; a test
+# of this project watches every file. The simulator itself knows of real hearts what is in textbooks, and how large and
+# in which direction their waves usually are: those sizes were fitted, before all this, to recordings without their
+# labels, and the table below names which. What a reader is worth on real patients is for labelled records to say.
 #
 # **At a glance**
 #
@@ -43,7 +44,7 @@ n_bootstrap: int = 1000  # resamples of the patients for each interval
 # %%
 import pandas as pd
 
-from ecglib import calibration, chapters, figures
+from ecglib import chapters, figures, probability
 from ecglib.chapters import training_a_reader as chapter
 from ecglib.reader import Reader
 from ecglib.recipes import RECIPES
@@ -77,7 +78,7 @@ made = chapter.train(run, plan)
 # population is named in the reader's `config.json`, with every prevalence.
 
 # %%
-chapters.source(calibration.platt_curve, Reader.scores, Reader.superclasses)
+chapters.source(probability.platt_curve, Reader.scores, Reader.superclasses)
 
 # %% [markdown]
 # ## Do the probabilities hold?

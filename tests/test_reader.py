@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
-from ecglib import calibration
+from ecglib import probability
 from ecglib.data.any_file import read_ecg
 from ecglib.data.labels import FINDINGS, SCP_CODES, findings_to_labels
 from ecglib.data.synthetic import simulate_record
@@ -208,6 +208,7 @@ def test_what_made_it_is_named(tiny):
     about = json.loads((folder / "reader/config.json").read_text())
     assert about["training"]["data_kind"] == about["calibration"]["data_kind"] == "simulated"
     assert about["training"]["data"] == made.pairs.fingerprint != made.calibration.fingerprint
+    assert "unlabelled" in about["training"]["population"]
     assert about["calibration"]["cohort"] == "ptb-xl"
     share = np.mean(["NORM" in found for found in made.calibration.records["findings"]])
     assert about["calibration"]["prevalence"]["NORM"] == pytest.approx(share, abs=1e-6)
@@ -263,7 +264,7 @@ def test_platt_curves_are_logistic_regression(share):
     rng = np.random.default_rng(0)
     y = rng.random(3000) < share
     s = 0.05 * rng.standard_normal(3000) + 0.06 * y - 0.2
-    slope, intercept = calibration.platt_curve(s, y)
+    slope, intercept = probability.platt_curve(s, y)
     target = np.where(y, (y.sum() + 1) / (y.sum() + 2), 1 / ((~y).sum() + 2))
     scale = 20.0  # so that the solver of scikit-learn converges
     fitted = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000).fit(
@@ -276,12 +277,12 @@ def test_platt_curves_are_logistic_regression(share):
 def test_a_curve_finds_the_truth_it_was_drawn_from():
     rng = np.random.default_rng(3)
     s = rng.normal(0, 0.1, 200_000)
-    y = rng.random(len(s)) < calibration.sigmoid(17 * s - 2)
-    assert calibration.platt_curve(s, y) == pytest.approx((17, -2), rel=0.03)
-    p = calibration.sigmoid(17 * s - 2)[:20_000]
-    good = calibration.reliability(p[:, None], y[:20_000, None], np.arange(20_000), repeats=50)
+    y = rng.random(len(s)) < probability.sigmoid(17 * s - 2)
+    assert probability.platt_curve(s, y) == pytest.approx((17, -2), rel=0.03)
+    p = probability.sigmoid(17 * s - 2)[:20_000]
+    good = probability.reliability(p[:, None], y[:20_000, None], np.arange(20_000), repeats=50)
     assert good.ece < 1.0
-    bad = calibration.reliability(np.sqrt(p)[:, None], y[:20_000, None], np.arange(20_000), repeats=50)
+    bad = probability.reliability(np.sqrt(p)[:, None], y[:20_000, None], np.arange(20_000), repeats=50)
     assert bad.ece == pytest.approx(100 * (np.sqrt(p).mean() - y[:20_000].mean()), rel=0.05)
     assert good.ece < bad.ci_low < bad.ece < bad.ci_high
     assert good.counts.sum() == 20_000
@@ -289,12 +290,12 @@ def test_a_curve_finds_the_truth_it_was_drawn_from():
 
 def test_curves_need_both_kinds_and_separable_ones_stay_finite():
     y = np.arange(10) > 7
-    slope, _ = calibration.platt_curve(y + 0.0, y)
+    slope, _ = probability.platt_curve(y + 0.0, y)
     assert 0 < slope < 20
     with pytest.raises(ValueError, match="0 of 10"):
-        calibration.platt_curve(np.arange(10.0), np.zeros(10, bool))
+        probability.platt_curve(np.arange(10.0), np.zeros(10, bool))
     with pytest.raises(ValueError, match="differ"):
-        calibration.platt_curve(np.ones(10), y)
+        probability.platt_curve(np.ones(10), y)
 
 
 def test_calibrated_means_are_the_prevalences(tiny):

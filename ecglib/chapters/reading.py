@@ -116,6 +116,7 @@ def provenance(of: Reader) -> Any:
     rows = {
         "trained on": f"{recipe['n_records']:,} simulated records of {recipe['cohort']}, {recipe['epochs']} passes",
         "calibrated on": f"{population['n']:,} simulated records of {population['cohort']}",
+        "hearts of the simulator": f"fitted to {training['population']}",
         "statements": f"{len(of.codes)}",
         "reads at": f"{of.sampling_rate_hz:g} Hz",
         "weights": f"{sum(p.numel() for p in of.parameters()):,}",

@@ -1,6 +1,7 @@
 """The steps of the chapter that trains a reader: recipe, training, fresh records, reliability, AUC, record."""
 
 import dataclasses
+import tomllib
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,14 @@ from IPython.display import Markdown, display
 from ecglib import chapters, figures, knowledge
 from ecglib import reader_figures as charts
 from ecglib._papermill_argv import aside
-from ecglib.calibration import Reliability, reliability
 from ecglib.data.labels import scp_statements
 from ecglib.data.simulated import simulated_store
 from ecglib.data.store import RecordStore
+from ecglib.data.synthetic import population
 from ecglib.metrics import EVALUATOR_VERSION, MacroAuc, chance_macro_auc, class_auc, macro_auc
 from ecglib.papers import deri
 from ecglib.paths import sha256_of
+from ecglib.probability import Reliability, reliability
 from ecglib.profiles import get_profile
 from ecglib.reader import Reader
 from ecglib.recipes import CHECK_SEED, RECIPES, Recipe, get_recipe
@@ -46,6 +48,7 @@ def recipe_table(recipe: Recipe) -> Any:
         "peak learning rate": f"{recipe.lr:g}",
         "sampling rate": f"{recipe.sampling_rate_hz} Hz",
         "calibrated on": f"{recipe.n_calibration:,} other simulated records, of {recipe.calibration_cohort}",
+        "usual hearts fitted to": tomllib.loads(population.FILE.read_text(encoding="utf-8"))["source"],
         "machine": recipe.machine,
     }
     return chapters.facts(f"recipe {recipe.name}", rows)
