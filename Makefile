@@ -1,6 +1,7 @@
 # make demo   trains and scores DERI on simulated ECGs, then prints the score table
 # make test   passes the tests            make book   builds the book from results/
 # make lint   ruff                        make bench  speed and memory, as ratios
+# make reader trains a reader of ECGs on simulated ones (RECIPE=demo or longer) and lets it read one
 # Needs Python 3.11 or newer and nothing else; .venv is made on first use.
 
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do \
@@ -14,13 +15,20 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 export PYTHONUNBUFFERED := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test book lint bench sync clean
+RECIPE ?= demo
+
+.PHONY: demo reader test book lint bench sync clean
 
 demo: $(READY)
 	$(BIN)/papermill notebooks/deri_pretrain.ipynb
 	$(BIN)/papermill notebooks/deri_zero_shot.ipynb
 	@$(BIN)/python -m ecglib.run --scrub results/deri_pretrain/deri_pretrain.ipynb results/deri_zero_shot/deri_zero_shot.ipynb
 	@$(BIN)/python -m ecglib.scores deri_zero_shot deri_pretrain
+
+reader: $(READY)
+	$(BIN)/papermill notebooks/train_a_reader.ipynb -p recipe $(RECIPE)
+	$(BIN)/papermill notebooks/read_an_ecg.ipynb
+	@$(BIN)/python -m ecglib.run --scrub results/train_a_reader/train_a_reader.ipynb results/read_an_ecg/read_an_ecg.ipynb
 
 test: $(READY)
 	$(BIN)/ruff check .

@@ -67,10 +67,20 @@ def aside(dataset: str, seed: int) -> list[str]:
     return ([] if dataset == "simulated" else [dataset]) + ([f"seed-{seed}"] if seed else [])
 
 
+def home(results: str, path: str) -> str:
+    """The results folder, or the part of it that git ignores when a record of one's own, at ``path``, is read.
+
+    >>> home("results", "my.csv")
+    'results/local'
+    """
+    return os.path.join(results, "local") if path else results
+
+
 def complete(args: list[str]) -> list[str]:
     """``args`` with the output path after a lone ``notebooks/<stem>.ipynb``; makes the output's folder.
 
-    ``-p dataset ptb-xl`` puts it into ``results/<stem>/ptb-xl/``, ``-p seed 1`` into ``results/<stem>/seed-1/``.
+    ``-p dataset ptb-xl`` puts it into ``results/<stem>/ptb-xl/``, ``-p seed 1`` into ``results/<stem>/seed-1/``, and
+    ``-p path my.csv`` into ``results/local/<stem>/``.
     ``results`` (or ``-p results_dir``) lies in the project's root, as it does for `ecglib.run.start`.
     """
     from ecglib.paths import expand
@@ -85,7 +95,7 @@ def complete(args: list[str]) -> list[str]:
         stem, extension = os.path.splitext(name)
         if os.path.basename(folder) != "notebooks" or extension != ".ipynb" or not os.path.isfile(notebook):
             return args
-        results = os.fspath(expand(given.get("results_dir") or "results"))
+        results = home(os.fspath(expand(given.get("results_dir") or "results")), given.get("path") or "")
         seed = given.get("seed") or "0"
         beside = aside(os.path.basename(given.get("dataset") or "simulated"), int(seed) if seed.isdecimal() else 0)
         output = os.path.join(results, stem, *beside, name)

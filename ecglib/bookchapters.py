@@ -14,27 +14,45 @@ from ecglib.errors import ResultError
 from ecglib.markdown import TASK_NAMES, paper_name
 
 GENERATED = Path("book/generated")
+ONLY = "only"  # key of a part of _toc.yml whose chapters stand in the book once they were run
 
 
 def contents(root: Path) -> dict:
-    """``_toc.yml`` with one part per paper in place of ``{papers}``: those of its card's notebooks that were run."""
+    """``_toc.yml`` with one part per paper in place of ``{papers}``: those of its card's notebooks that were run.
+
+    Of a part that says ``only: run`` the chapters that were run stand there; a part without any is left out.
+    """
+    toc, missing, of_papers = _toc(root), not_run(root), []
+    for stem, (card, _) in papers.records().items():
+        pages = [{"file": f"results/{name}/{name}"} for name in card.notebooks if name not in missing]
+        of_papers += [{"caption": paper_name(stem), "chapters": pages}] if pages else []
+    parts = [of_papers if part["caption"] == "{papers}" else _those_run(part, missing) for part in toc["parts"]]
+    return toc | {"parts": [part for several in parts for part in several]}
+
+
+def _toc(root: Path) -> dict:
     import yaml
 
     path = root / "_toc.yml"
     if not path.is_file():
         raise ResultError("_toc.yml not found: run make book in a clone of the project")
-    toc = yaml.safe_load(path.read_text(encoding="utf-8"))
-    missing, of_papers = not_run(root), []
-    for stem, (card, _) in papers.records().items():
-        pages = [{"file": f"results/{name}/{name}"} for name in card.notebooks if name not in missing]
-        of_papers += [{"caption": paper_name(stem), "chapters": pages}] if pages else []
-    parts = [of_papers if part["caption"] == "{papers}" else [part] for part in toc["parts"]]
-    return toc | {"parts": [part for several in parts for part in several]}
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _those_run(part: dict, missing: list[str]) -> list[dict]:
+    """The part as Jupyter Book takes it, in a list that is empty when none of its chapters was run."""
+    if ONLY not in part:
+        return [part]
+    kept = [page for page in part["chapters"] if page["file"].rpartition("/")[2] not in missing]
+    return [{key: value for key, value in part.items() if key != ONLY} | {"chapters": kept}] if kept else []
 
 
 def not_run(root: Path) -> list[str]:
-    """Notebooks that a paper's card names and whose chapter is not in results/: the book is built without them."""
+    """Notebooks that a paper's card or a part of ``_toc.yml`` with ``only: run`` names and whose chapter is not in
+    results/: the book is built without them."""
     named = [name for card, _ in papers.records().values() for name in card.notebooks]
+    named += [page["file"].rpartition("/")[2] for part in _toc(root)["parts"] if ONLY in part
+              for page in part["chapters"]]  # fmt: skip
     return [name for name in named if not (root / "results" / name / f"{name}.ipynb").is_file()]
 
 

@@ -242,7 +242,7 @@ def _at_least(name: str, lowest: int) -> Callable[[int], None]:
 
 
 _CHECKS: dict[str, Callable] = {
-    **{name: _at_least(name, 0) for name in ("epochs", "n_records", "processes")},
+    **{name: _at_least(name, 0) for name in ("epochs", "n_records", "n_calibration", "processes")},
     "n_bootstrap": _at_least("n_bootstrap", 10),
     "seed": _check_seed,
     "backend": _check_backend,

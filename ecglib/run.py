@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecglib import machine, parameters
-from ecglib._papermill_argv import aside
+from ecglib._papermill_argv import aside, home
 from ecglib.errors import ParameterError, ResultError
 from ecglib.paths import atomic_write, expand
 from ecglib.plain import plain
@@ -39,7 +39,8 @@ class Run:
     """One run of one notebook. Made by `start`.
 
     Attributes: ``params`` (name -> checked value), ``profile``, ``seed``, ``results_dir`` and ``folder`` (Path,
-    ``results_dir/<stem>`` and what `aside` adds; exists), ``run_id``.
+    ``results_dir/<stem>`` and what `aside` adds; exists), ``run_id``. With a parameter ``path``, a record of one's own,
+    ``results_dir`` is the part of it that git ignores (`home`).
     """
 
     def __init__(self, stem: str, params: dict[str, Any]):
@@ -47,7 +48,7 @@ class Run:
         self.params = params
         self.profile: str | None = params.get("profile")
         self.seed: int | None = params.get("seed")
-        self.results_dir = expand(params.get("results_dir", "results"))
+        self.results_dir = Path(home(str(expand(params.get("results_dir", "results"))), params.get("path", "")))
         self.folder = self.results_dir.joinpath(stem, *aside(params.get("dataset", "simulated"), self.seed or 0))
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.commit, self.dirty = machine.commit()

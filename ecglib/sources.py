@@ -1,6 +1,7 @@
 """Which files a paper's trained model depends on, and their fingerprint: a checkpoint of other code is made again."""
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,17 @@ _TRAINING = ("datasets", "launch", "pretrain", "train")
 def source_files(stem: str) -> list[Path]:
     """The files of this package that a paper's file imports, directly or not, and the data of packages among them."""
     package = Path(__file__).parent
+    return sorted(imported_files([package / "papers" / f"{stem}.py"]) | {package / f"{name}.py" for name in _TRAINING})
+
+
+def imported_files(starts: Iterable[Path]) -> set[Path]:
+    """The files themselves and those of this package that they import, directly or not, also inside functions.
+
+    With an ``__init__.py`` come the data files beside it. What is imported by a name in a string is not seen.
+    """
+    package = Path(__file__).parent
     found: set[Path] = set()
-    waiting = [package / "papers" / f"{stem}.py"]
+    waiting = list(starts)
     while waiting:
         file = waiting.pop()
         if file in found:
@@ -29,7 +39,7 @@ def source_files(stem: str) -> list[Path]:
                 inside = [module / alias.name / "__init__.py" for alias in node.names]
                 candidates = (module.with_suffix(".py"), module / "__init__.py", *named, *inside)
                 waiting += [path for path in candidates if path.is_file() and path != package / "__init__.py"]
-    return sorted(found | {package / f"{name}.py" for name in _TRAINING})
+    return found
 
 
 def code_fingerprint(stem: str) -> str:

@@ -47,7 +47,7 @@ def project(tmp_path) -> Path:
     scores += [metric("chance", task, 50.0) for task in SIX] + [metric("random-encoder", task, 52.0) for task in SIX]
     runs = {"data": [], "deri_pretrain": [], "deri_zero_shot": scores}
     named = re.findall(r"results/(\w+)/\1", (tmp_path / "_toc.yml").read_text(encoding="utf-8"))
-    for minute, stem in enumerate([*named, *bookchapters.not_run(tmp_path)]):
+    for minute, stem in enumerate(dict.fromkeys([*named, *bookchapters.not_run(tmp_path)])):
         results.write_record(record(stem, minute, runs.get(stem, [])), tmp_path / "results")
         output = {"output_type": "stream", "name": "stdout", "text": "1\n"}
         chapter(tmp_path, stem, [output])
@@ -139,6 +139,25 @@ def test_generated_files_follow_the_results(project):
     assert {path: path.stat().st_mtime_ns for path in bookbuild.generate(project)} == before
     named = {page for page in bookchapters.toc_pages(project) if page.startswith("book/generated/")}
     assert named == {f"book/generated/{path.stem}" for path in written if not path.name.startswith("_")}
+
+
+def test_a_part_of_what_was_run_holds_no_more(project):
+    """Chapters of a part with ``only: run`` come and go with their results; those of other parts are missed."""
+
+    def part() -> list[dict]:
+        return [p for p in bookchapters.contents(project)["parts"] if p["caption"] == "Reading real ECGs"]
+
+    pages = [{"file": f"results/{stem}/{stem}"} for stem in ("train_a_reader", "read_an_ecg")]
+    assert part() == [{"caption": "Reading real ECGs", "chapters": pages}]
+    (project / "results/train_a_reader/train_a_reader.ipynb").unlink()
+    assert part() == [{"caption": "Reading real ECGs", "chapters": pages[1:]}]
+    assert bookchapters.not_run(project) == ["train_a_reader"]
+    (project / "results/read_an_ecg/read_an_ecg.ipynb").unlink()
+    assert part() == []
+    bookchapters.check_chapters(project)
+    (project / "results/data/data.ipynb").unlink()
+    with pytest.raises(ResultError, match=r"results/data/data\.ipynb is missing"):
+        bookchapters.check_chapters(project)
 
 
 def test_missing_chapters_are_named_with_their_command(project, capsys, monkeypatch):

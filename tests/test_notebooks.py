@@ -6,12 +6,15 @@ import sys
 
 import jupytext
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 
+from ecglib.data.synthetic import simulate_record
 from ecglib.parameters import PARAMETERS
 from ecglib.paths import project_root
 from ecglib.results import read_runs
+from ecglib.signals import LEADS
 
 ROOT = project_root()
 STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -87,6 +90,44 @@ def test_chapters_run_from_end_to_end(tmp_path, monkeypatch):
     assert chance["value"].between(47, 53).all()
     executed = (tmp_path / "results/deri_zero_shot/deri_zero_shot.ipynb").read_text()
     assert len(executed) < 1_000_000
+
+
+def test_a_reader_is_trained_and_reads(tmp_path, monkeypatch):
+    """Small again; a record of one's own leaves nothing outside the folder that git ignores."""
+    monkeypatch.setenv("ECGLIB_CACHE", str(tmp_path / "cache"))
+    results = tmp_path / "results"
+    small = ["-p", "n_records", "96", "-p", "epochs", "1", "-p", "n_calibration", "300", "-p", "n_bootstrap", "20"]
+    done = run("train_a_reader", "-p", "results_dir", str(results), *small)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not (results / "reader").exists()  # a shortened recipe is not the reader
+    (folder,) = results.glob("checkpoints/reader/*/reader")
+    runs = read_runs(results, status="ok")
+    assert set(runs["method"]) == {"reader", "random-encoder", "chance"}
+    assert set(runs["metric"]) == {"macro_auc", "ece"}
+    assert set(runs["data_kind"]) == {"simulated"}
+    done = run("read_an_ecg", "-p", "results_dir", str(results), "-p", "reader", str(folder))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "so the truth is known" in (results / "read_an_ecg/read_an_ecg.ipynb").read_text()
+    before = sorted(path for path in results.rglob("*") if "local" not in path.parts)
+    mine = tmp_path / "my record.csv"
+    ecg = simulate_record("ptb-xl", 5, 5, 250, 12.0).ecg_mv
+    pd.DataFrame(ecg.T, columns=LEADS).to_csv(mine, index=False)
+    given = ["-p", "path", str(mine), "-p", "sampling_rate_hz", "250", "-p", "reader", str(folder)]
+    done = run("read_an_ecg", "-p", "results_dir", str(results), *given)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert sorted(path for path in results.rglob("*") if "local" not in path.parts) == before
+    text = (results / "local/read_an_ecg/read_an_ecg.ipynb").read_text()
+    assert "no medical device" in text
+    assert "my record.csv" in text
+    assert len(list((results / "local/runs/read_an_ecg").glob("*.json"))) == 1
+    for parameters, message in (
+        (["-p", "path", str(mine), "-p", "reader", str(folder)], "give sampling_rate_hz"),
+        (["-p", "unit", "uV", "-p", "reader", str(folder)], "path is empty"),
+        (["-p", "reader", "no/such"], "make reader"),
+    ):
+        done = run("read_an_ecg", "-p", "results_dir", str(results), *parameters)
+        assert done.returncode != 0
+        assert message in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,8 @@ def test_a_real_set_lies_beside_the_simulated_chapter(project, monkeypatch):
     assert args[1] == os.path.join("results", "tiny", "ptb-xl", "tiny.ipynb")
     args = plugin.complete(["notebooks/tiny.ipynb", "-p", "seed", "3", "-p", "dataset", "ptb-xl"])
     assert args[1] == os.path.join("results", "tiny", "ptb-xl", "seed-3", "tiny.ipynb")
+    args = plugin.complete(["notebooks/tiny.ipynb", "-p", "path", "my.csv"])
+    assert args[1] == os.path.join("results", "local", "tiny", "tiny.ipynb")
     args = plugin.complete(["notebooks/tiny.ipynb", "-p", "seed", "0"])
     assert args[1] == os.path.join("results", "tiny", "tiny.ipynb")
     args = plugin.complete(["notebooks/tiny.ipynb", "-p", "dataset", "simulated"])

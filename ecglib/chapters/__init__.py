@@ -13,6 +13,7 @@ from torch import nn
 
 from ecglib import figures
 from ecglib.papers.card import Deviation
+from ecglib.paths import sha256_of
 
 
 def source(*objects: Any) -> None:
@@ -26,6 +27,12 @@ def sizes(parts: Mapping[str, nn.Module], printed: Mapping[str, str] | None = No
     counts = {name: f"{sum(p.numel() for p in part.parameters()):,}" for name, part in parts.items()}
     table = pd.DataFrame({"parameters": counts})
     return table if printed is None else table.assign(paper=[printed.get(name, "not given") for name in counts])
+
+
+def facts(title: str, rows: Mapping[str, str]) -> Any:
+    """Short texts by name as a table, none of them cut."""
+    table = pd.DataFrame({title: dict(rows)})
+    return table.style.set_properties(**{"text-align": "left"}).set_uuid(sha256_of(table.to_csv(), 8))
 
 
 def schedules(printed: Mapping[str, float], schedule: Any, where: str) -> pd.DataFrame:

@@ -53,7 +53,11 @@ def open_dataset(
         if data_root or reader_options:
             given = ", ".join(["data_root"] * bool(data_root) + list(reader_options))
             raise ParameterError(f"{given} given with dataset 'simulated', which is made here and has no files")
-        return _simulated(cohort or "mimic-iv-ecg", n, seed, sampling_rate_hz, workers)
+        if n is None:
+            raise ParameterError("simulated ECGs are as many as one asks for: give n")
+        from ecglib.data.simulated import simulated_store
+
+        return simulated_store(cohort or "mimic-iv-ecg", n, seed, sampling_rate_hz, workers)
     if cohort is not None:
         raise ParameterError(f"cohort={cohort!r} is for dataset 'simulated', not for {name!r}")
     if not str(data_root):
@@ -101,23 +105,3 @@ def _original(
     if (folder / "card.json").is_file():
         return RecordStore.open(folder)
     return prepare(source, folder, sampling_rate_hz=hz, workers=workers, limit=n, seed=seed)
-
-
-def _simulated(cohort: str, n: int | None, seed: int, hz: float, workers: int) -> "RecordStore":
-    from ecglib.data import synthetic
-    from ecglib.data.store import RecordStore
-    from ecglib.errors import ParameterError
-    from ecglib.paths import cache_dir, sha256_of
-
-    if n is None:
-        raise ParameterError("simulated ECGs are as many as one asks for: give n")
-    if cohort not in synthetic.COHORTS:
-        raise ParameterError(f"cohort {cohort!r} is not known; choose one of {', '.join(synthetic.COHORTS)}")
-    # The simulator's own files are its version: a store from older code is not taken for a new one.
-    package = Path(__file__).parent
-    parts = [package / "labels.py", *(package / "synthetic").rglob("*"), *(package.parent / "knowledge").rglob("*")]
-    code = [sha256_of(path) for path in sorted(parts) if path.suffix in (".py", ".json", ".csv")]
-    folder = cache_dir() / "simulated" / sha256_of([cohort, n, seed, float(hz), code], 16)
-    if (folder / "card.json").is_file():
-        return RecordStore.open(folder)
-    return synthetic.simulate_store(folder, cohort, n, seed=seed, sampling_rate_hz=hz, workers=workers)

@@ -1,0 +1,142 @@
+"""One ECG from a file of whatever common form: WFDB, MATLAB files of the Challenges and of CPSC2018, tables of text.
+
+The form is told by the file's name and content, never guessed from the tracing. What a file does not say itself (the
+sampling rate of a table without times, its unit) is asked for and not assumed, unless millivolts are plainly meant.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecglib.data.ecg_table import read_table
+from ecglib.data.wfdb_io import read_header, read_record
+from ecglib.errors import DataError, SignalError
+from ecglib.paths import expand
+from ecglib.signals import LEADS, to_millivolt, unit_per_millivolt
+
+LOWEST_HZ, HIGHEST_HZ = 50.0, 4000.0  # what cardiographs record at, with room on either side
+LEAST_SPAN_MV, MOST_SPAN_MV = 0.1, 20.0  # of the lead with the largest one, between the 0.5th and 99.5th percentile
+CPSC2018_HZ = 500.0  # the same in all of its files, which do not say it
+TABLES = (".csv", ".txt", ".tsv")
+FORMS = (
+    "WFDB (.hea beside .dat or .mat), MATLAB files of the Challenges (.mat with val) or of CPSC2018 (.mat with ECG), "
+    "and tables of text (.csv, .tsv, .txt) with one column per lead"
+)
+
+
+def read_ecg(
+    path: str | os.PathLike, *, sampling_rate_hz: float | None = None, unit: str = ""
+) -> tuple[np.ndarray, float, dict[str, Any]]:
+    """One 12-lead record of any form in ``FORMS``.
+
+    Args:
+        path: the file; for WFDB the header, the data or the name of both without suffix. ``~`` and ``$NAMES`` are
+            expanded, a relative path counts from the project's root.
+        sampling_rate_hz: for files that do not say it; where one does, it must agree.
+        unit: nV, uV, mV or V, likewise.
+
+    Returns:
+        (12, T) float32 millivolts in the order of LEADS, missing samples NaN; the sampling rate in Hz; and ``about``:
+        ``file`` (name alone), ``form``, ``samples``, ``duration_s``, and ``age`` and ``sex`` ("" where unknown).
+
+    Raises:
+        DataError: no such file, or a form that is not known.
+        SignalError: a file of a known form whose content cannot be used, or which leaves open what ``sampling_rate_hz``
+            or ``unit`` must then say; also an amplitude that no heart has. The message names the file and the remedy.
+    """
+    if unit:
+        unit_per_millivolt(unit)
+    found = _find(path)
+    try:
+        ecg_mv, hz, form, facts = _read(found, sampling_rate_hz, unit)
+        _check(ecg_mv, hz, sampling_rate_hz)
+    except SignalError as error:
+        raise SignalError(f"{found.name}: {str(error).removeprefix(f'{found.name}: ')}") from error
+    about = {"file": found.name, "form": form, "samples": ecg_mv.shape[1], "duration_s": ecg_mv.shape[1] / hz}
+    return ecg_mv.astype(np.float32, copy=False), float(hz), about | {"age": "", "sex": ""} | facts
+
+
+def _find(path: str | os.PathLike) -> Path:
+    """The file that says what the record is: a header goes before its data."""
+    if not str(path).strip():
+        raise DataError(f"no file named; give the path of a record: {FORMS}")
+    given = expand(path)
+    header = given.with_suffix(".hea") if given.suffix in (".dat", ".mat") else given.with_name(given.name + ".hea")
+    if header.is_file() and given.suffix != ".hea" and given.suffix not in TABLES:
+        return header
+    if not given.is_file():
+        what = "is a folder" if given.is_dir() else "does not exist"
+        raise DataError(f"{given.name}: this file {what}; give the path of one record: {FORMS}")
+    if given.suffix == ".dat":
+        raise DataError(f"{given.name}: a .dat needs its header {given.stem}.hea beside it, which says what it holds")
+    if given.suffix.lower() not in (".hea", ".mat", *TABLES):
+        raise DataError(f"{given.name}: a file of unknown form; known are {FORMS}")
+    return given
+
+
+def _read(path: Path, hz: float | None, unit: str) -> tuple[np.ndarray, float, str, dict[str, str]]:
+    suffix = path.suffix.lower()
+    if suffix == ".hea":
+        ecg_mv, own_hz = read_record(path)
+        if unit and to_millivolt(1.0, unit) != 1.0:
+            raise SignalError(f"its header gives the units; leave unit = {unit!r} out")
+        header = read_header(path)
+        age, sex = header.comment("age"), header.comment("sex")
+        return ecg_mv, own_hz, "WFDB", {"age": "" if age.lower() == "nan" else age, "sex": sex}
+    if suffix == ".mat":
+        return _read_matlab(path, hz, unit)
+    ecg_mv, own_hz = read_table(path, hz, unit)
+    return ecg_mv, own_hz, "table of text", {}
+
+
+def _read_matlab(path: Path, hz: float | None, unit: str) -> tuple[np.ndarray, float, str, dict[str, str]]:
+    from scipy.io import loadmat
+
+    try:
+        held = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+    except Exception as error:
+        # scipy raises whatever a damaged MATLAB file makes it run into.
+        raise SignalError(
+            f"no MATLAB file that can be read ({type(error).__name__}: {error}); copy it again, or save it with "
+            "version 7 or older"
+        ) from error
+    if "ECG" in held and held["ECG"].dtype.names and "data" in held["ECG"].dtype.names:
+        ecg = held["ECG"].flat[0]
+        facts = {key: str(np.squeeze(ecg[key])) for key in ("age", "sex") if key in ecg.dtype.names}
+        return to_millivolt(_twelve(ecg["data"], "ECG.data"), unit or "mV"), CPSC2018_HZ, "CPSC2018", facts
+    if "val" not in held:
+        raise SignalError(f"a MATLAB file with {', '.join(held) or 'nothing'} in it; expected val or ECG")
+    if hz is None or not unit:
+        raise SignalError(
+            f"a Challenge's file without its header {path.stem}.hea; put it there, or give sampling_rate_hz and unit "
+            "(the Challenges store uV)"
+        )
+    return to_millivolt(_twelve(held["val"], "val"), unit), hz, "MATLAB", {}
+
+
+def _twelve(x: Any, name: str) -> np.ndarray:
+    """(12, T) float32 of numbers in the order of LEADS, or SignalError."""
+    x = np.asarray(x)
+    if x.ndim != 2 or len(x) != len(LEADS) or x.dtype.kind not in "fiu":
+        raise SignalError(f"{name} is {x.dtype} {x.shape}; expected (12, T) numbers, leads {', '.join(LEADS)}")
+    return np.ascontiguousarray(x, dtype=np.float32)
+
+
+def _check(ecg_mv: np.ndarray, hz: float, asked_hz: float | None) -> None:
+    """Refuse a rate or an amplitude that no cardiograph gives."""
+    if asked_hz is not None and abs(asked_hz - hz) > 0.01 * hz:
+        raise SignalError(f"the file says {hz:g} Hz, sampling_rate_hz says {asked_hz:g}; leave it out or mend the file")
+    if not LOWEST_HZ <= hz <= HIGHEST_HZ:
+        raise SignalError(f"{hz:g} samples a second; an ECG has {LOWEST_HZ:g} to {HIGHEST_HZ:g}: give sampling_rate_hz")
+    if ecg_mv.shape[1] == 0 or not np.isfinite(ecg_mv).any():
+        raise SignalError("there is no sample in it")
+    spans = [np.subtract(*np.percentile(lead[np.isfinite(lead)], [99.5, 0.5])) for lead in ecg_mv
+             if np.isfinite(lead).any()]  # fmt: skip
+    widest_mv = float(max(spans))
+    if not LEAST_SPAN_MV <= widest_mv <= MOST_SPAN_MV:
+        raise SignalError(
+            f"the largest lead spans {widest_mv:.3g} mV, where an ECG spans {LEAST_SPAN_MV:g} to {MOST_SPAN_MV:g}: "
+            "another unit is meant, or this is no ECG; name the unit (uV, mV or V)"
+        )
