@@ -12,6 +12,7 @@ READERS = {
     "mimic-iv-ecg": ("mimic_iv_ecg", "MimicIvEcg"),
     "cpsc2018": ("cpsc2018", "Cpsc2018"),
     "csn": ("csn", "Csn"),
+    "cinc2021": ("cinc2021", "Cinc2021"),
 }
 DATASETS = ("simulated", *READERS)
 
@@ -115,7 +116,8 @@ def _simulated(cohort: str, n: int | None, seed: int, hz: float, workers: int) -
         raise ParameterError(f"cohort {cohort!r} is not known; choose one of {', '.join(synthetic.COHORTS)}")
     # The simulator's own files are its version: a store from older code is not taken for a new one.
     package = Path(__file__).parent
-    parts = [package / "labels.py", *(package / "synthetic").rglob("*"), *(package.parent / "knowledge").rglob("*")]
+    shared = [package / "labels.py", package.parent / "conventions.py"]
+    parts = [*shared, *(package / "synthetic").rglob("*"), *(package.parent / "knowledge").rglob("*")]
     code = [sha256_of(path) for path in sorted(parts) if path.suffix in (".py", ".json", ".csv")]
     folder = cache_dir() / "simulated" / sha256_of([cohort, n, seed, float(hz), code], 16)
     if (folder / "card.json").is_file():
