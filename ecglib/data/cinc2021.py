@@ -58,8 +58,9 @@ class Cinc2021:
 
     ``findings``: SCP codes and findings beyond them (``ecglib.data.labels.FINDINGS``), by the exact SNOMED code; a code
     without a counterpart is counted in the card. ``labels/ptbxl-super``: what the findings amount to, an infarction
-    without a place counting as MI, a block without a kind as CD. A record whose one code is sinus rhythm has NORM: the Challenge has no code for a
-    normal ECG and wrote the normal ones so. Folds come from a hash of the name.
+    without a place counting as MI, a block without a kind as CD. A record whose one
+    code is sinus rhythm has NORM: the Challenge has no code for a normal ECG and wrote the normal ones so. Folds come
+    from a hash of the name.
     """
 
     name = "cinc2021"
