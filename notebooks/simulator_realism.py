@@ -15,8 +15,7 @@
 # real tracing. This chapter measures that gap in two ways: directly, as the difference between simulated and real
 # records measured by one rule, and by what it costs, the score on real records of a reader that has seen simulated
 # ones alone.
-
-# %% [markdown]
+#
 # **At a glance**
 #
 # | | |
@@ -46,7 +45,7 @@ n_bootstrap: int = 1000  # resamples of the patients for each interval
 # %%
 from IPython.display import Markdown, display
 
-from ecglib import chapters, figures, realism
+from ecglib import figures
 from ecglib.chapters import mistakes, other_hospitals, transfer
 from ecglib.chapters import realism as gap
 from ecglib.run import start
@@ -56,9 +55,9 @@ run = start("simulator_realism", globals(), choices={"dataset": gap.COMPARABLE})
 # %% [markdown]
 # ## What is compared
 #
-# Both sides are read at 500 Hz and measured by `ecglib.delineate`, which does not know how a record came about. A record
-# in which no two whole beats are found cannot be measured; how many these are is counted, since a simulator could hide
-# its failures there.
+# Both sides are read at 500 Hz and measured by `ecglib.delineate`, which does not know how a record came about. One
+# in which no two whole beats are found cannot be measured; how many these are is counted, since a simulator could
+# hide its failures there.
 
 # %%
 sides = gap.sides(run)
@@ -67,9 +66,9 @@ gap.what_is_compared(sides)
 # %% [markdown]
 # ## Distributions
 #
-# Intervals and axes as shares of the records. Amplitudes and spectra as spans: the marker is the median, the thick line
-# the quartiles, the thin line 5 to 95 in a hundred. A span that is too narrow is as wrong as one in the wrong place: a
-# reader then meets real tracings outside of everything it has seen.
+# Intervals and axes as shares of the records. Amplitudes and spectra as spans: the marker is the median, the thick
+# line the quartiles, the thin line 5 to 95 in a hundred. A span that is too narrow is as wrong as one in the wrong
+# place: a reader then meets real tracings outside of everything it has seen.
 
 # %%
 distances = gap.distributions(run, sides)
@@ -84,17 +83,15 @@ gap.farthest(distances)
 # %% [markdown]
 # ## Can a classifier tell?
 #
-# A distribution can fit lead by lead and still be wrong as a whole: an R wave of one patient with the S wave of another.
-# Trees see combinations. They are trained on four fifths of the patients to tell simulated from real, and scored on the
-# fifth; an AUC of 50 means that they learned nothing. Two halves of one cohort give that. The test is strict: 100 says
-# only that *something* gives the simulator away, be it a filter that no physician would notice.
+# A distribution can fit lead by lead and still be wrong as a whole: the R wave of one heart with the S wave of
+# another. Trees (`ecglib.realism.two_sample_auc`) see combinations. They learn from four fifths of the patients to
+# tell simulated from real and are scored on the fifth; an AUC of 50 means that they learned nothing, as with two
+# halves of one cohort. The test is strict: 100 says only that *something* gives the simulator away, be it a filter
+# that no physician would notice.
 #
 # Two simulated populations are shown. A cohort has its own mixture of diagnoses, and the difference from that of the
 # real records is no fault of its waves. So the second population weights its records until every combination of
 # super-classes is as frequent as among the real ones.
-
-# %%
-chapters.source(realism.two_sample_auc)
 
 # %%
 told = gap.told_apart(run, sides)
@@ -113,9 +110,9 @@ told_by = gap.told_by(run, told)
 # ## Transfer
 #
 # The same gap in the unit that counts. The reader was trained on simulated ECGs alone and answers for every SCP
-# statement; its scores on real records stand beside those on simulated ones of the same kind, untrained readers of the
-# same shape (mean and 1.96 standard deviations between them) and chance. Intervals resample patients. The aims were set
-# before any real record was scored.
+# statement; its scores on real records stand beside those on simulated ones of the same kind, untrained readers of
+# the same shape (mean and 1.96 standard deviations between them) and chance. Intervals resample patients. The aims
+# were set before any real record was scored.
 
 # %%
 the_reader = transfer.open_reader(run)
@@ -132,10 +129,10 @@ if the_reader is not None:
 # %% [markdown]
 # ## Other hospitals
 #
-# Other recorders, other filters, other habits of writing. The Challenge's samples come from several hospitals, each with
-# its own list of statements; a statement is scored among records of hospitals that use it. Its copies of PTB-XL records
-# are left out. With so few records an interval can span half of the scale, so the table also counts how many of the
-# written statements are among the first five of the reader's list.
+# Other recorders, other filters, other habits of writing. The Challenge's records come from several hospitals, each
+# with a list of statements of its own; a statement is scored among records of hospitals that use it. Its copies of
+# PTB-XL records are left out. With few records an interval can span half of the scale, so the table also counts how
+# many of the written statements are among the first five of the reader's list.
 
 # %%
 elsewhere = other_hospitals.stores(run)
@@ -148,9 +145,9 @@ if read:
 # %% [markdown]
 # ## The most wrong tracings
 #
-# What the reader says with the highest probability though it is not written, and what is written and it gives the lowest
-# probability. Each may be the reader's mistake, the simulator's behind it, or an omission of the one who wrote: a
-# missing statement is not always a wrong one. One look at the paper often tells which.
+# What the reader says with the highest probability though it is not written, and what is written though it gives it
+# the lowest probability. Each may be the reader's mistake, the simulator's behind it, or an omission of the one who
+# wrote: a missing statement is not always a wrong one. One look at the paper often tells which.
 
 # %%
 if scored is not None:

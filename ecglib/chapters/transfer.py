@@ -33,20 +33,19 @@ UNTRAINED_SEED = 1_000  # the first seed of the untrained readers: no chapter tr
 
 
 def open_reader(run: Run) -> Any | None:
-    """The reader that the run's parameter names, or None where the usual folder is empty, which is said.
+    """The reader that the run's parameter names, or None where it names none or the usual one is missing, which is said.
 
     Raises ParameterError when another folder than the usual one was named and is not there.
     """
     named = run.params["reader"]
-    folder = expand(named)
-    if not folder.is_dir():
-        if named and named != DEFAULT_READER:
+    if not named or not expand(named).is_dir():
+        if named not in ("", DEFAULT_READER):
             raise ParameterError(f"reader = {named!r}: no such folder; give one that train_a_reader has written")
         print(f"no reader in {named or 'no folder'}: transfer is left out (train one with notebooks/train_a_reader)")
         return None
     from ecglib.reader import Reader
 
-    return Reader.from_pretrained(folder)
+    return Reader.from_pretrained(expand(named))
 
 
 @dataclass(frozen=True)
