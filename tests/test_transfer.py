@@ -223,6 +223,14 @@ def test_other_hospitals_hold_no_record_twice(tmp_path, real_data, capsys):
     assert "no statement has five positive records" in other_hospitals.in_words(read)
 
 
+def test_answers_come_in_order_and_without_the_padding(tmp_path):
+    seconds = [5.0, 3.0, 5.0, 4.0]
+    store = store_of(tmp_path / "s", [["NORM"]] * 4, duration_s=seconds)
+    seen = answers(lambda ecg, hz: np.stack([ecg[:, 0, 0], np.full(len(ecg), ecg.shape[2] / hz)], axis=1), store)
+    assert seen[:, 1].tolist() == seconds
+    np.testing.assert_array_equal(seen[:, 0], store.read(range(4))[:, 0, 0])
+
+
 def test_real_ptbxl_statements_are_those_of_its_table(real_data):
     store = open_dataset("ptb-xl", real_data("ptbxl_subset"), sampling_rate_hz=100)
     asked = questions("real", store, ("NORM", "SR", "AFIB"))

@@ -33,7 +33,7 @@ UNTRAINED_SEED = 1_000  # the first seed of the untrained readers: no chapter tr
 
 
 def open_reader(run: Run) -> Any | None:
-    """The reader that the run's parameter names, or None where it names none or the usual one is missing, which is said.
+    """The reader that the run's parameter names, or None, said so, where it names none or the usual is missing.
 
     Raises ParameterError when another folder than the usual one was named and is not there.
     """
