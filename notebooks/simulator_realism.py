@@ -51,6 +51,7 @@ from ecglib.chapters import realism as gap
 from ecglib.run import start
 
 run = start("simulator_realism", globals(), choices={"dataset": gap.COMPARABLE})
+the_reader = transfer.open_reader(run)  # a folder that is not there stops the run here
 
 # %% [markdown]
 # ## What is compared
@@ -115,7 +116,6 @@ told_by = gap.told_by(run, told)
 # were set before any real record was scored.
 
 # %%
-the_reader = transfer.open_reader(run)
 scored = None
 if the_reader is not None:
     scored = transfer.transfer(run, the_reader, sides.stores, sides.names, sides.kind)
