@@ -22,12 +22,14 @@ def a_run(tmp_path, **given):
     return Run("simulator_realism", usual | given)
 
 
-def test_two_cohorts_are_the_demonstration(tmp_path, capsys):
+def test_two_cohorts_are_the_demonstration(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(gap, "display", shown.append)
     run = a_run(tmp_path)
     sides = gap.sides(run)
     assert (sides.names, sides.kind) == (("simulated ptb-xl", "simulated csn"), "simulated")
     table = gap.what_is_compared(sides)
-    assert "stands in for the real side" in capsys.readouterr().out
+    assert "stands in for the real side" in shown[0].data
     assert table.loc["records"].tolist() == ["70", "70"]
     of_first = sides.stores[0].records["labels/ptbxl-super"]
     norm = 100 * np.mean(["NORM" in some for some in of_first])
