@@ -13,7 +13,7 @@ TASKS_OF = {
     "csn": ("csn",),
 }
 # Records that the whole set leaves in a store; of MIMIC-IV-ECG those whose report has more than three words.
-RECORDS_OF_WHOLE_SET = {"mimic-iv-ecg": 771_693, "ptb-xl": 21_799, "cpsc2018": 6_877, "csn": 45_152}
+RECORDS_OF_WHOLE_SET = {"mimic-iv-ecg": 771_693, "ptb-xl": 21_799, "cpsc2018": 6_877, "csn": 45_152, "cinc2021": 88_253}
 SETS_WITH_REPORTS = ("mimic-iv-ecg", "ptb-xl")
 AND = "-and-"  # between the names of a mixture's parts
 WHOLE_IN_MIXTURES = ("csn",)  # ESI section 4.1: all 45,152 records, no fold kept back

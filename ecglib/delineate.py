@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
+from ecglib.conventions import corrected_qt_ms, frontal_axis_deg
 from ecglib.errors import SignalError
 from ecglib.signals import LEADS, fill_missing, resample
 
@@ -174,12 +175,11 @@ def _t_wave(wave: np.ndarray, begin: int, end: int, rr_s: float) -> dict:
     if slope[steepest] >= 0:
         return nothing
     qt_ms = _ms(min(steepest + (size[steepest] - floor) / -slope[steepest], last) - begin)
-    corrected = qt_ms / np.sqrt(rr_s) if 0.6 <= rr_s <= 1.0 else qt_ms / np.cbrt(rr_s)
     around = smooth[:, max(first, peak - 40) : peak + 40]
     extreme = np.abs(around).argmax(axis=1)
     return {
         "qt_ms": qt_ms,
-        "qtc_ms": float(corrected),
+        "qtc_ms": float(corrected_qt_ms(qt_ms, rr_s)),
         "t_axis_deg": _axis(smooth[:, peak]),
         "t_peak": around[np.arange(len(LEADS)), extreme],
     }
@@ -228,7 +228,7 @@ def _wave(size_mv: float) -> float:
 
 def _axis(vector: np.ndarray) -> float:
     """Angle in the frontal plane of (12,) leads, degrees, 0 along I and 90 along aVF."""
-    return float(np.degrees(np.arctan2(1.1547 * vector[_AVF], vector[_I])))
+    return frontal_axis_deg(vector[_I], vector[_AVF])
 
 
 def _ms(samples: float) -> float:

@@ -98,6 +98,15 @@ class Reader(nn.Module):
         reader.vectors.copy_(vectors.cpu())
         return reader.to(vectors.device)
 
+    def untrained(self, seed: int) -> "Reader":
+        """The same reader with an encoder that learned nothing: what network and vectors alone can do."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            other = Reader(self.config, self.prompts, self.sampling_rate_hz, {})
+        for name in ("vectors", "slope", "intercept"):
+            getattr(other, name).copy_(getattr(self, name))
+        return other.to(self.vectors.device)
+
     def calibrate(self, slope: np.ndarray, intercept: np.ndarray, about: dict[str, Any]) -> None:
         """Set the curves, (C,) each; ``about`` names the population whose prevalences they carry."""
         self.slope.copy_(torch.as_tensor(slope))

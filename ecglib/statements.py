@@ -10,7 +10,7 @@ from ecglib.paths import sha256_of
 
 SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 # What SCP has no code of its own for and files under another one: as in ecglib.data.labels.findings_to_labels.
-_FILED_UNDER = {"2AVB1": "2AVB", "2AVB2": "2AVB", "AT": "SVTAC"}
+FILED_UNDER = {"2AVB1": "2AVB", "2AVB2": "2AVB", "AT": "SVTAC"}
 
 
 def statement_prompts(codes: Sequence[str] = SCP_CODES) -> dict[str, list[str]]:
@@ -26,7 +26,7 @@ def prompts_hash(prompts: Mapping[str, Sequence[str]]) -> str:
 def shown(findings: Iterable[Iterable[str]], codes: Sequence[str]) -> np.ndarray:
     """Which statements each record shows: findings of N simulated records -> (N, C) bool."""
     sets = [set(of_record) for of_record in findings]
-    sets = [of_record | {_FILED_UNDER[f] for f in of_record & _FILED_UNDER.keys()} for of_record in sets]
+    sets = [of_record | {FILED_UNDER[f] for f in of_record & FILED_UNDER.keys()} for of_record in sets]
     return np.array([[code in of_record for code in codes] for of_record in sets], dtype=bool).reshape(-1, len(codes))
 
 

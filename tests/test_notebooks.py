@@ -146,3 +146,17 @@ def test_bad_parameters_stop_the_run(tmp_path, parameters, message):
     assert done.returncode != 0
     assert "ParameterError" in done.stderr
     assert message in done.stderr
+
+
+def test_the_simulator_chapter_runs_without_real_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECGLIB_CACHE", str(tmp_path / "cache"))
+    sizes = ["-p", "n_simulated", "60", "-p", "n_bootstrap", "10"]
+    done = run("simulator_realism", "-p", "results_dir", str(tmp_path), *sizes, "-r", "reader", "")
+    assert done.returncode == 0, done.stderr[-3000:]
+    runs = read_runs(tmp_path, status="ok")
+    assert set(runs["metric"]) == {"two_sample_auc"}
+    assert set(runs["data_kind"]) == {"simulated"}
+    assert len(runs) == 20  # ten groups of measurements, two populations
+    wrong = run("simulator_realism", "-p", "results_dir", str(tmp_path), *sizes, "-p", "reader", "nowhere")
+    assert wrong.returncode != 0
+    assert "no such folder" in wrong.stderr

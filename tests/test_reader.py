@@ -304,3 +304,13 @@ def test_calibrated_means_are_the_prevalences(tiny):
     truth = shown(made.calibration.records["findings"], made.reader.codes)
     p = made.reader.calibrated(scores_of(made.reader, made.calibration))
     np.testing.assert_allclose(p.mean(axis=0), truth.mean(axis=0), atol=5e-3)
+
+
+def test_an_untrained_reader_has_the_same_words_and_another_encoder(tiny, ecgs):
+    _, reader = tiny
+    one, again, other = reader.untrained(1), reader.untrained(1), reader.untrained(2)
+    np.testing.assert_array_equal(one.scores(ecgs, 100), again.scores(ecgs, 100))
+    assert not np.allclose(one.scores(ecgs, 100), other.scores(ecgs, 100))
+    assert not np.allclose(one.scores(ecgs, 100), reader.scores(ecgs, 100))
+    assert one.codes == reader.codes
+    assert torch.equal(one.vectors, reader.vectors)

@@ -12,6 +12,7 @@ READERS = {
     "mimic-iv-ecg": ("mimic_iv_ecg", "MimicIvEcg"),
     "cpsc2018": ("cpsc2018", "Cpsc2018"),
     "csn": ("csn", "Csn"),
+    "cinc2021": ("cinc2021", "Cinc2021"),
 }
 DATASETS = ("simulated", *READERS)
 

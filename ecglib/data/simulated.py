@@ -14,7 +14,8 @@ def simulated_store(cohort: str, n: int, seed: int, sampling_rate_hz: float, wor
         raise ParameterError(f"cohort {cohort!r} is not known; choose one of {', '.join(COHORTS)}")
     # The simulator's own files are its version: a store from older code is not taken for a new one.
     package = Path(__file__).parent
-    parts = [package / "labels.py", *(package / "synthetic").rglob("*"), *(package.parent / "knowledge").rglob("*")]
+    shared = [package / "labels.py", package.parent / "conventions.py"]
+    parts = [*shared, *(package / "synthetic").rglob("*"), *(package.parent / "knowledge").rglob("*")]
     code = [sha256_of(path) for path in sorted(parts) if path.suffix in (".py", ".json", ".csv", ".toml")]
     folder = cache_dir() / "simulated" / sha256_of([cohort, n, seed, float(sampling_rate_hz), code], 16)
     if (folder / "card.json").is_file():

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ecglib.conventions import corrected_qt_ms, frontal_axis_deg
 from ecglib.data.synthetic.body import leads_from_electrodes
 from ecglib.signals import LEADS
 
@@ -44,13 +45,13 @@ def measure(
     t_amp = np.where(high >= -low, high, low)
     # The terminal right ventricular force of a right bundle block is no part of the axis.
     net = (qrs[:, : int(0.6 * n_qrs)] if late_right else qrs).sum(1)
-    axis = float(np.degrees(np.arctan2(net[_AVF] * 1.1547, net[_I])))
+    axis = frontal_axis_deg(net[_I], net[_AVF])
     features = {
         "rate_bpm": float(rate),
         "pr_ms": float(pr_ms),
         "qrs_ms": float(qrs_ms),
         "qt_ms": float(qt_ms),
-        "qtc_ms": float(qt_ms / np.sqrt(rr_s) if 0.6 <= rr_s <= 1.0 else qt_ms / np.cbrt(rr_s)),
+        "qtc_ms": float(corrected_qt_ms(qt_ms, rr_s)),
         "axis_deg": axis,
         "p_amp_mv": float("nan"),
     }

@@ -1,0 +1,233 @@
+"""How well a reader trained on simulated ECGs reads others, beside chance, untrained readers and simulated records."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ecglib import figures
+from ecglib.data.store import RecordStore
+from ecglib.errors import ParameterError
+from ecglib.metrics import EVALUATOR_VERSION, weighted_auc
+from ecglib.paths import expand
+from ecglib.profiles import get_profile
+from ecglib.run import Run
+from ecglib.statement_scores import (
+    SUPERCLASSES,
+    Questions,
+    Scored,
+    answers,
+    class_questions,
+    questions,
+    save_predictions,
+    score,
+)
+
+STATEMENTS, CLASSES = "statements", "super-classes"
+DEFAULT_READER = "results/reader"
+# Macro AUC in percent that the simulator is to reach on real PTB-XL records.
+AIMS = {CLASSES: 77.0, STATEMENTS: 82.0, "MI": 78.0, "STTC": 76.0, "CD": 80.0, "HYP": 78.0, "NORM": 84.0}
+UNTRAINED_SEED = 1_000  # the first seed of the untrained readers: no chapter trains with it
+
+
+def open_reader(run: Run) -> Any | None:
+    """The reader that the run's parameter names, or None, said so, where it names none or the usual is missing.
+
+    Raises ParameterError when another folder than the usual one was named and is not there.
+    """
+    named = run.params["reader"]
+    if not named or not expand(named).is_dir():
+        if named not in ("", DEFAULT_READER):
+            raise ParameterError(f"reader = {named!r}: no such folder; give one that train_a_reader has written")
+        print(f"no reader in {named or 'no folder'}: transfer is left out (train one with notebooks/train_a_reader)")
+        return None
+    from ecglib.reader import Reader
+
+    return Reader.from_pretrained(expand(named))
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Both questions on both sides, and what untrained readers get on the first."""
+
+    real: dict[str, Scored]  # STATEMENTS, CLASSES
+    simulated: dict[str, Scored]
+    untrained: list[dict[str, Scored]]
+    chance: dict[str, tuple[float, float, float]]  # mean, 2.5th and 97.5th percentile
+    kind: str
+
+
+def transfer(
+    run: Run, reader: Any, stores: tuple[RecordStore, RecordStore], names: Sequence[str], kind: str
+) -> Transfer:
+    """Score a reader on real records and on their simulated counterparts, over the codes that both can score."""
+    p = run.params
+    boot = {"repeats": p["n_bootstrap"], "seed": p["seed"]}
+    asked = [both(name, store, reader.codes) for name, store in zip(names, stores, strict=True)]
+    real = answered(reader, asked[0], boot)
+    only = {kind: set(found.table["code"]) for kind, found in real.items()}
+    simulated = answered(reader, asked[1], boot, only)
+    fast = {"repeats": 2, "seed": p["seed"]}
+    untrained = [
+        answered(reader.untrained(UNTRAINED_SEED + number), asked[0], fast)
+        for number in range(get_profile(p["profile"]).random_encoders)
+    ]
+    chance = {question: _chance(found, p["seed"]) for question, found in real.items()}
+    return Transfer(real, simulated, untrained, chance, kind)
+
+
+def both(name: str, store: RecordStore, codes: Sequence[str], source: str = "") -> dict[str, Questions]:
+    return {STATEMENTS: questions(name, store, codes, source), CLASSES: class_questions(name, store, source)}
+
+
+def answered(reader: Any, asked: Mapping[str, Questions], boot: Mapping[str, int], only=None) -> dict[str, Scored]:
+    read = {STATEMENTS: reader.scores, CLASSES: reader.superclasses}
+    return {
+        kind: score(of, answers(read[kind], of.store), only=(only or {}).get(kind), **boot)
+        for kind, of in asked.items()
+    }
+
+
+def _chance(of: Scored, seed: int, repeats: int = 200) -> tuple[float, float, float]:
+    rng = np.random.default_rng(seed)
+    codes = set(of.table["code"])
+    columns = [c for c, code in enumerate(of.of.codes) if code in codes]
+    if not columns:
+        return np.nan, np.nan, np.nan
+    draws = []
+    for _ in range(repeats):
+        of_codes = []
+        for c in columns:
+            y = of.of.labels[of.of.known[:, c], c]
+            of_codes.append(100 * weighted_auc(y, rng.random(len(y)), np.ones((1, len(y)), dtype=np.float32))[0])
+        draws.append(np.mean(of_codes))
+    return float(np.mean(draws)), *map(float, np.percentile(draws, [2.5, 97.5]))
+
+
+def transfer_table(found: Transfer) -> pd.DataFrame:
+    """What is scored, on real and on simulated records, what knows nothing, and the aim."""
+    rows = []
+    for question in (CLASSES, STATEMENTS):
+        real, simulated = found.real[question], found.simulated[question]
+        rows.append(
+            {
+                "what": f"{question}, mean of {len(real.table)}",
+                found.real[question].of.name: cell(real.mean, real.ci_low, real.ci_high),
+                found.simulated[question].of.name: cell(simulated.mean, simulated.ci_low, simulated.ci_high),
+                "untrained": cell(*_spread([net[question].mean for net in found.untrained])),
+                "chance": cell(*found.chance[question]),
+                "records": f"{real.n}",
+                "aim": f"{AIMS[question]:g}",
+            }
+        )
+    for code in SUPERCLASSES:
+        row = {"what": code}
+        for side in (found.real, found.simulated):
+            own = _row(side[CLASSES], code)
+            row[side[CLASSES].of.name] = cell(own["auc"], own["ci_low"], own["ci_high"]) if own else ""
+        real = _row(found.real[CLASSES], code)
+        row["untrained"] = cell(*_spread([net["auc"] for n in found.untrained if (net := _row(n[CLASSES], code))]))
+        row["chance"] = cell(50.0, real["chance_low"], real["chance_high"]) if real else ""
+        row["records"] = f"{real['positives']} of {real['n']}" if real else "too few"
+        rows.append(row | {"aim": f"{AIMS[code]:g}"})
+    return pd.DataFrame(rows)
+
+
+def _row(of: Scored, code: str) -> dict | None:
+    found = of.table[of.table["code"] == code].to_dict("records")
+    return found[0] if found else None
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of untrained readers and 1.96 standard deviations between them."""
+    values = np.asarray(values, dtype=float)
+    if not len(values):
+        return np.nan, np.nan, np.nan
+    width = 1.96 * values.std(ddof=1) if len(values) > 1 else np.nan
+    return float(values.mean()), float(values.mean() - width), float(values.mean() + width)
+
+
+def cell(value: float, low: float, high: float) -> str:
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:.1f}" + (f" ({low:.1f} to {high:.1f})" if np.isfinite(low) else "")
+
+
+def statement_figure(of: Scored, title: str) -> Any:
+    """AUC of every scored statement with its interval, as `figures.auc_bars`."""
+    return figures.auc_bars(of.table.rename(columns={"code": "class"}), title=title)
+
+
+def rows(found: Transfer) -> list[dict]:
+    """The scores as entries of a run record's ``metrics``."""
+    out = []
+    for question, dataset in ((CLASSES, "ptbxl-super"), (STATEMENTS, "ptb-xl")):
+        for side, kind, where in ((found.real, found.kind, ""), (found.simulated, "simulated", ", counterpart")):
+            of = side[question]
+            setting = f"trained on simulated ECGs, {question}{where}"
+            out += side_rows("reader", dataset, kind, setting, of)
+        base = f"trained on simulated ECGs, {question}"
+        value, low, high = _spread([net[question].mean for net in found.untrained])
+        real = found.real[question]
+        out.append(_metric("random-encoder", dataset, found.kind, base, "macro_auc", value, low, high, real.n))
+        out.append(_metric("chance", dataset, found.kind, base, "macro_auc", *found.chance[question], real.n))
+    return [row for row in out if np.isfinite(row["value"])]
+
+
+def side_rows(method: str, dataset: str, kind: str, setting: str, of: Scored) -> list[dict]:
+    """The mean, then every code."""
+    mean = _metric(method, dataset, kind, setting, "macro_auc", of.mean, of.ci_low, of.ci_high, of.n)
+    return [mean] + [
+        _metric(method, dataset, kind, f"{setting}: {r.code}", "auc", r.auc, r.ci_low, r.ci_high, r.n)
+        for r in of.table.itertuples()
+    ]
+
+
+def _metric(method, dataset, kind, setting, metric, value, low, high, n) -> dict:
+    row = {"method": method, "dataset": dataset, "data_kind": kind, "setting": setting, "metric": metric}
+    return row | {"value": value, "ci_low": low, "ci_high": high, "n": n, "evaluator_version": EVALUATOR_VERSION}
+
+
+def in_words(found: Transfer) -> str:
+    """The transfer in words, every number computed."""
+    classes, statements = found.real[CLASSES], found.real[STATEMENTS]
+    there, here = (", ".join(names) or "none" for names in _met(found))
+    return (
+        f"The reader scores {statements.mean:.1f} ({statements.ci_low:.1f} to {statements.ci_high:.1f}) over "
+        f"{len(statements.table)} statements on {statements.of.name} and {found.simulated[STATEMENTS].mean:.1f} on its "
+        f"simulated counterpart over {len(found.simulated[STATEMENTS].table)} of them; over the super-classes "
+        f"{classes.mean:.1f} ({classes.ci_low:.1f} to {classes.ci_high:.1f}) and {found.simulated[CLASSES].mean:.1f}. "
+        f"Aims met: {there}. Not met: {here}."
+    )
+
+
+def _met(found: Transfer) -> tuple[list[str], list[str]]:
+    values = {question: found.real[question].mean for question in (CLASSES, STATEMENTS)}
+    values |= {r.code: r.auc for r in found.real[CLASSES].table.itertuples()}
+    return [n for n, v in values.items() if v >= AIMS[n]], [n for n, v in values.items() if not v >= AIMS[n]]
+
+
+def record(
+    run: Run, sides: Any, told: Sequence[Any], found: Transfer | None, elsewhere: Mapping, read: Mapping
+) -> None:
+    """The run record: the comparison, and where a reader was there its scores; those on real records are kept.
+
+    Args:
+        sides, told: of `ecglib.chapters.realism`.
+        elsewhere, read: stores and scores of `ecglib.chapters.other_hospitals`.
+    """
+    from ecglib.chapters import other_hospitals, realism
+
+    metrics, kept = realism.rows(sides, told), None
+    data = realism.used_data(sides)
+    if found is not None:
+        metrics += rows(found) + other_hospitals.rows(read, other_hospitals.kinds(elsewhere))
+        data |= other_hospitals.used_data(elsewhere)
+        real = [*found.real.values()] if found.kind != "simulated" else []
+        if real or read:
+            kept = save_predictions(run.folder / f"predictions-{run.run_id}.parquet", [*real, *read.values()])
+    run.save_table(pd.DataFrame(metrics), "metrics")
+    who = f"reader {run.params['reader']}" if found is not None else "no reader"
+    run.record(metrics, data=data, predictions=kept, notes=f"{who}; cohort {sides.cohort}; labels for scoring alone")

@@ -1,0 +1,167 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How real are the simulated ECGs?
+#
+# Whoever learns from simulated ECGs learns the simulator. What it gets wrong becomes what the reader gets wrong on a
+# real tracing. This chapter measures that gap in two ways: directly, as the difference between simulated and real
+# records measured by one rule, and by what it costs, the score on real records of a reader that has seen simulated
+# ones alone.
+#
+# **At a glance**
+#
+# | | |
+# |---|---|
+# | default | two simulated cohorts set beside each other, as a demonstration that needs no real data |
+# | real records | `dataset = "ptb-xl"` with `data_root`; other hospitals with `challenge_root` and `cpsc2018_root` |
+# | compared by | intervals, axes, amplitudes of every wave and lead, spectrum and noise |
+# | telling apart | boosted trees, cross-validated over patients; 50 is alike, the aim is 75 or less |
+# | transfer | AUC of every SCP statement with five positive records, and of the five super-classes |
+# | machine | two CPU cores, a few minutes |
+#
+# Labels of real records are read for two things: to score, and to set a simulated population with the same mixture of
+# super-classes beside the real one. No value of the simulator, the reader or this chapter is chosen by them.
+
+# %% tags=["parameters"]
+profile: str = "demo"  # demo (two CPU cores), gpu (one GPU), paper
+seed: int = 0  # of simulated records, cross-validation, untrained readers and the bootstrap
+dataset: str = "simulated"  # simulated (two cohorts as a demonstration) or ptb-xl: the records to compare with
+data_root: str = ""  # folder with the original files of PTB-XL; needed unless dataset is simulated
+challenge_root: str = ""  # folder with records of the CinC Challenges 2020 and 2021; empty: left out
+cpsc2018_root: str = ""  # folder with CPSC2018 in its original form; empty: left out
+results_dir: str = "results"  # where figures, tables and the run record go
+reader: str = "results/reader"  # folder of a trained reader; where the usual one is missing, transfer is left out
+n_simulated: int = 600  # simulated records per cohort
+n_bootstrap: int = 1000  # resamples of the patients for each interval
+
+# %%
+from IPython.display import Markdown, display
+
+from ecglib import figures
+from ecglib.chapters import mistakes, other_hospitals, transfer
+from ecglib.chapters import realism as gap
+from ecglib.run import start
+
+run = start("simulator_realism", globals(), choices={"dataset": gap.COMPARABLE})
+the_reader = transfer.open_reader(run)  # a folder that is not there stops the run here
+
+# %% [markdown]
+# ## What is compared
+#
+# Both sides are read at 500 Hz and measured by `ecglib.delineate`, which does not know how a record came about. One
+# in which no two whole beats are found cannot be measured; how many these are is counted, since a simulator could
+# hide its failures there.
+
+# %%
+sides = gap.sides(run)
+gap.what_is_compared(sides)
+
+# %% [markdown]
+# ## Distributions
+#
+# Intervals and axes as shares of the records. Amplitudes and spectra as spans: the marker is the median, the thick
+# line the quartiles, the thin line 5 to 95 in a hundred. A span that is too narrow is as wrong as one in the wrong
+# place: a reader then meets real tracings outside of everything it has seen.
+
+# %%
+distances = gap.distributions(run, sides)
+
+# %% [markdown]
+# The table lists what lies farthest apart. The distance is the mean shift that would carry one distribution into the
+# other (Wasserstein's), in units of the real interquartile range; medians stand with 5 to 95 %.
+
+# %%
+gap.farthest(distances)
+
+# %% [markdown]
+# ## Can a classifier tell?
+#
+# A distribution can fit lead by lead and still be wrong as a whole: the R wave of one heart with the S wave of
+# another. Trees (`ecglib.realism.two_sample_auc`) see combinations. They learn from four fifths of the patients to
+# tell simulated from real and are scored on the fifth; an AUC of 50 means that they learned nothing, as with two
+# halves of one cohort. The test is strict: 100 says only that *something* gives the simulator away, be it a filter
+# that no physician would notice.
+#
+# Two simulated populations are shown. A cohort has its own mixture of diagnoses, and the difference from that of the
+# real records is no fault of its waves. So the second population weights its records until every combination of
+# super-classes is as frequent as among the real ones.
+
+# %%
+told = gap.told_apart(run, sides)
+
+# %% [markdown]
+# ## By what?
+#
+# How far one measurement alone goes, the most telling first. Shuffling a measurement among the held-out records costs
+# its group's trees the points that the table `importances` lists; where several say the same, none of them seems to
+# matter, so both numbers are kept.
+
+# %%
+told_by = gap.told_by(run, told)
+
+# %% [markdown]
+# ## Transfer
+#
+# The same gap in the unit that counts. The reader was trained on simulated ECGs alone and answers for every SCP
+# statement; its scores on real records stand beside those on simulated ones of the same kind, untrained readers of
+# the same shape (mean and 1.96 standard deviations between them) and chance. Intervals resample patients. The aims
+# were set before any real record was scored.
+
+# %%
+scored = None
+if the_reader is not None:
+    scored = transfer.transfer(run, the_reader, sides.stores, sides.names, sides.kind)
+    fig = transfer.statement_figure(scored.real[transfer.STATEMENTS], f"Statements, {sides.names[0]}")
+    run.save_figure(fig, "statements")
+    display(figures.show(fig), transfer.transfer_table(scored).style.hide().set_uuid("transfer"))
+
+# %% [markdown]
+# <!-- the words of reports: place for the comparison of ecglib.report_realism -->
+
+# %% [markdown]
+# ## Other hospitals
+#
+# Other recorders, other filters, other habits of writing. The Challenge's records come from several hospitals, each
+# with a list of statements of its own; a statement is scored among records of hospitals that use it. Its copies of
+# PTB-XL records are left out. With few records an interval can span half of the scale, so the table also counts how
+# many of the written statements are among the first five of the reader's list.
+
+# %%
+elsewhere = other_hospitals.stores(run)
+read = other_hospitals.read(run, the_reader, elsewhere) if the_reader is not None else {}
+if elsewhere:
+    display(other_hospitals.parts(elsewhere).style.hide().set_uuid("parts"))
+if read:
+    display(other_hospitals.table(read).style.hide().set_uuid("elsewhere"))
+
+# %% [markdown]
+# ## The most wrong tracings
+#
+# What the reader says with the highest probability though it is not written, and what is written though it gives it
+# the lowest probability. Each may be the reader's mistake, the simulator's behind it, or an omission of the one who
+# wrote: a missing statement is not always a wrong one. One look at the paper often tells which.
+
+# %%
+if scored is not None:
+    asked = scored.real[transfer.STATEMENTS]
+    probabilities = transfer.answers(the_reader.probabilities, asked.of.store)
+    display(mistakes.show(run, asked, probabilities).style.hide().set_uuid("mistakes"))
+
+# %% [markdown]
+# ## Reading the result
+
+# %%
+said = [gap.in_words(sides, told, distances)]
+said += [transfer.in_words(scored), other_hospitals.in_words(read)] if scored is not None else []
+Markdown("\n\n".join(said))
+
+# %%
+transfer.record(run, sides, told, scored, elsewhere, read)
