@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ecglib.data.synthetic.cart import Cart
+from ecglib.data.synthetic.free_cart import FreeCart
+from ecglib.data.synthetic.remarks import Disturbance, remarks
 from ecglib.data.synthetic.wording import (
     STYLES,
     Draw,
@@ -30,6 +32,7 @@ from ecglib.data.synthetic.wording import (
 if TYPE_CHECKING:
     import numpy as np
 
+P_FREE = 0.55  # of the reports in cart style: made by the grammar, not by a dialect of the phrase file
 __all__ = ["STYLES", "Statement", "compose", "phrases", "write_report"]
 
 
@@ -83,6 +86,8 @@ def compose(
     sex: str,
     style: str,
     rng: "np.random.Generator",
+    disturbance: Disturbance | None = None,
+    events: Mapping[str, int | str] | None = None,
 ) -> list[Statement]:
     """The statements of one report with the findings each speaks of; see :func:`write_report`."""
     codes = check(findings, style)
@@ -91,8 +96,8 @@ def compose(
         return _physician(codes, features, draw)
     if style != "mimic":
         return _listed(codes, style, draw)
-    cart = Cart(features, draw)
-    statements = cart.report(codes, age, sex)
+    cart = FreeCart(features, draw, events) if draw() < P_FREE else Cart(features, draw)
+    statements = remarks(disturbance, age, sex, draw) + cart.report(codes)
     if cart.dialect in cart.book["upper_case_dialects"] and not cart.mixed:
         statements = [Statement(s.codes, s.text.upper()) for s in statements]
     return statements
@@ -106,6 +111,8 @@ def write_report(
     sex: str,
     style: str,
     rng: "np.random.Generator",
+    disturbance: Disturbance | None = None,
+    events: Mapping[str, int | str] | None = None,
 ) -> str:
     """One report about ``findings``, determined by ``rng``; "" when there is nothing to say.
 
@@ -114,6 +121,8 @@ def write_report(
     ``s_amp_mv_<lead>`` (missing or NaN: not spoken of); ``style`` is one of :data:`STYLES`.
     ParameterError on an unknown finding or style and on findings that exclude each other.
     """
-    statements = compose(findings, features, age=age, sex=sex, style=style, rng=rng)
+    statements = compose(
+        findings, features, age=age, sex=sex, style=style, rng=rng, disturbance=disturbance, events=events
+    )
     texts = list(dict.fromkeys(s.text for s in statements))
     return (", " if style in ("cpsc", "csn") else ". ").join(texts)

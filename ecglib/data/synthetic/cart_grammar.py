@@ -1,0 +1,190 @@
+"""The grammar of cart statements: what can be said of a finding, and when it is true of the record at hand.
+
+``cart_grammar.json`` holds productions. ``say`` lists texts with alternatives in brackets, «[Possible|Probable] {s}
+infarct», expanded once; ``{s}`` and ``{S}`` stand for a site. All other keys are conditions: ``all``, ``any``,
+``none`` (findings that are there), ``features`` and ``events`` (name to a range; missing is not true), ``unknown``
+(events nobody counted), ``paced`` (chambers stimulated), ``where`` (the site is wherever the leads show this),
+``site_shows`` (two leads of the finding's own site show it), ``sited`` (the site is that of one of these findings),
+``shows`` (leads that show it). The order of productions and texts is part of every simulated report.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, cached_property
+from importlib.resources import files
+from itertools import product
+from typing import NamedTuple
+
+from ecglib.data.synthetic.wording import T_LOW_MV, Draw, meets, number, phrases, shows
+from ecglib.errors import ParameterError
+
+T_FLAT_MV = 0.08  # a T wave below this, in a lead that has a taller one in health, is a changed T wave
+_TALL_T = frozenset(("I", "II", "V2", "V3", "V4", "V5", "V6"))
+_ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
+
+
+class Production(NamedTuple):
+    """Texts of one kind, the findings they speak of (() for the one they are looked up for), and their condition."""
+
+    texts: tuple[str, ...]
+    weight: float
+    of: tuple[str, ...] | None
+    when: dict
+
+
+class Scene:
+    """What is true of one record, as far as statements depend on it."""
+
+    def __init__(self, present: Iterable[str], features: Mapping[str, float], events: Mapping[str, int | str] | None):
+        self.present, self.features, self.events = frozenset(present), features, events or {}
+        self._where: dict[str, list[str]] = {}
+
+    def where(self, kind: str) -> list[str]:
+        """Names of the lead groups that show ``kind``; [] when no group does."""
+        if kind not in self._where:
+            book = grammar()
+            groups = [g for g, (leads, need) in book.groups.items() if sum(self._lead(kind, x) for x in leads) >= need]
+            self._where[kind] = book.territories.get("+".join(sorted(groups)), []) if groups else []
+        return self._where[kind]
+
+    def _lead(self, kind: str, lead: str) -> bool:
+        if kind != "t_changed":
+            return shows(self.features, kind, lead)
+        value = number(self.features, f"t_amp_mv_{lead}")
+        return value is not None and value <= (T_FLAT_MV if lead in _TALL_T else T_LOW_MV)
+
+    def site_shows(self, kind: str, site: str) -> bool:
+        leads = phrases()["site_leads"].get(site, ())
+        return sum(shows(self.features, kind, lead) for lead in leads) >= 2
+
+    def holds(self, when: Mapping, site: str) -> bool:
+        """Whether a production may be used for a finding at ``site`` ("" for none)."""
+        for key, value in when.items():
+            if key == "all":
+                true = self.present.issuperset(value)
+            elif key in ("any", "sited"):
+                true = not self.present.isdisjoint(value)
+            elif key == "none":
+                true = self.present.isdisjoint(value)
+            elif key == "features":
+                true = meets(value, self.features)
+            elif key == "events":
+                true = meets(value, self.events)
+            elif key == "unknown":
+                true = not any(name in self.events for name in value)
+            elif key == "paced":
+                true = self.events.get("paced") == value
+            elif key == "where":
+                true = bool(self.where(value))
+            elif key == "site_shows":
+                true = self.site_shows(value, site)
+            else:
+                true = all(shows(self.features, kind, lead) for lead, kind in value.items())
+            if not true:
+                return False
+        return True
+
+
+class Grammar:
+    """The content of ``cart_grammar.json``, expanded; ParameterError names the entry that breaks a rule."""
+
+    def __init__(self, content: Mapping):
+        check_schema(content, "cart_grammar")
+        self.sites, self.groups, self.territories = content["sites"], content["groups"], content["territories"]
+        self.leads_only, self.rates = frozenset(content["leads_only"]), content["rates"]
+        self.hang_order, self.summary, self.remarks = content["hang_order"], content["summary"], content["remarks"]
+        self.hang = {key: [_production(p) for p in given] for key, given in content["hang"].items()}
+        self.statements = {key: [_production(p) for p in given] for key, given in content["statements"].items()}
+        self.asides = [_production(p) for p in content["asides"]]
+        self._check()
+
+    def _check(self) -> None:
+        entries = phrases()["findings"]
+        known = set(entries) | {"infarct", "infarct_acute", "injury", "ischemia"}
+        named = {code for key in self.statements for code in ([key] if key in known else key.split("+"))}
+        for productions in (*self.hang.values(), *self.statements.values(), self.asides):
+            for production in productions:
+                named |= set(production.of or ())
+                for key in ("all", "any", "none", "sited"):
+                    named |= set(production.when.get(key, ()))
+        if stray := sorted(named - known):
+            raise ParameterError(f"cart_grammar.json speaks of {', '.join(stray)}, which are no findings")
+        if stray := sorted(set(self.hang_order) ^ set(self.hang)):
+            raise ParameterError(f"cart_grammar.json: hang and hang_order differ in {', '.join(stray)}")
+        if stray := sorted({g for key in self.territories for g in key.split("+")} - set(self.groups)):
+            raise ParameterError(f"cart_grammar.json: territories name {', '.join(stray)}, which groups lacks")
+        for key, productions in self.statements.items():
+            sited = key in ("infarct", "infarct_acute", "injury", "ischemia")
+            for text, when in ((t, p.when) for p in productions for t in p.texts):
+                if "{" in text and not sited and "where" not in when:
+                    raise ParameterError(f"cart_grammar.json: «{text}» of {key} has a site but no where")
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Every text of every production, sites not filled in."""
+        groups = (*self.hang.values(), *self.statements.values(), self.asides)
+        return sorted({text for productions in groups for p in productions for text in p.texts})
+
+    def say(self, productions: Sequence[Production], scene: Scene, draw: Draw, site: str = "") -> Production | None:
+        """One production of those that hold, its ``texts`` reduced to the one drawn; None when none holds."""
+        fitting = [p for p in productions if scene.holds(p.when, site)]
+        if not fitting:
+            return None
+        u = draw() * sum(p.weight for p in fitting)
+        chosen = fitting[-1]
+        for production in fitting:
+            u -= production.weight
+            if u < 0:
+                chosen = production
+                break
+        text = draw.of(chosen.texts)
+        if "{" in text:
+            text = self._fill(text, self._names(chosen, scene, site), draw)
+        return chosen._replace(texts=(text,))
+
+    def _names(self, production: Production, scene: Scene, site: str) -> list[str]:
+        if "where" in production.when:
+            return scene.where(production.when["where"])
+        if "sited" in production.when:
+            entries = phrases()["findings"]
+            site = next(entries[code]["site"] for code in production.when["sited"] if code in scene.present)
+        return self.sites[site]
+
+    def _fill(self, text: str, names: Sequence[str], draw: Draw) -> str:
+        if "{S}" in text and len(names) > 1:  # «Diffuse ST changes» is no cart's; «diffuse leads» is
+            names = [name for name in names if name not in self.leads_only] or names
+        name = draw.of(names)
+        return text.format(s=name, S=name.upper() if text.startswith("***") else name[0].upper() + name[1:])
+
+
+def expand(text: str) -> list[str]:
+    """«[a|b] c» -> ["a c", "b c"]; an alternative may be empty."""
+    parts = [part.split("|") if k % 2 else [part] for k, part in enumerate(_ALTERNATIVES.split(text))]
+    return ["".join(chosen) for chosen in product(*parts)]
+
+
+def _production(entry: Mapping) -> Production:
+    texts = tuple(dict.fromkeys(text for given in entry["say"] for text in expand(given)))
+    when = {key: value for key, value in entry.items() if key not in ("say", "weight", "of")}
+    return Production(texts, float(entry.get("weight", 1)), tuple(entry["of"]) if "of" in entry else None, when)
+
+
+def read(name: str) -> dict:
+    """The content of a data file of the simulator."""
+    return json.loads(files("ecglib.data.synthetic").joinpath(f"{name}.json").read_text(encoding="utf-8"))
+
+
+def check_schema(content: Mapping, name: str) -> None:
+    """ParameterError naming the place in ``name``.json that breaks ``name``.schema.json."""
+    from jsonschema import Draft202012Validator
+
+    error = next(iter(Draft202012Validator(read(f"{name}.schema")).iter_errors(content)), None)
+    if error:
+        place = "/".join(map(str, error.absolute_path)) or "the file"
+        raise ParameterError(f"{name}.json: {place}: {error.message}; see {name}.schema.json")
+
+
+@cache
+def grammar() -> Grammar:
+    return Grammar(read("cart_grammar"))
