@@ -68,17 +68,17 @@ SAYS = {
     "RVH": r"right ventricular|rvh|hypertrophy|right heart|v1",
     "SEHYP": r"septal hypertrophy|sehyp|hypertrophy|q waves",
     "IMI": r"inferior|infarction|\bmi\b",
-    "ASMI": r"anteroseptal|ant/septal|infarction|\bmi\b",
+    "ASMI": r"anteroseptal|septal|ant/septal|infarction|\bmi\b",
     "AMI": r"anterior|infarction|\bmi\b",
     "ALMI": r"anterolateral|infarction|\bmi\b",
     "LMI": r"lateral|infarction|\bmi\b",
     "ILMI": r"inferolateral|inferior(/| and )lateral|infarction|\bmi\b",
     "IPMI": r"inferoposterior|infarction|\bmi\b",
-    "IPLMI": r"inferoposterolateral|infarction|\bmi\b",
+    "IPLMI": r"inferoposterolateral|extensive|infarction|\bmi\b",
     "PMI": r"posterior|infarction|\bmi\b",
     **dict.fromkeys(INJURIES, r"injury|infarction|st[- ]t change|sttc|st depression"),
     **dict.fromkeys(ISCHAEMIAS, r"ischemi|sttc|st.t change"),
-    "NST": r"\bst\b|st[-/]t|sttc|nsst",
+    "NST": r"\bst\b|repol|st[-/]t|sttc|nsst",
     "NDT": r"\bt\b|t wave|twc|st.t",
     "NT": r"t[- ]wave|twc|st.t",
     "TAB": r"\bt\b|t wave|twc|st.t",
@@ -135,7 +135,7 @@ ONLY_WITH = {
     r"left posterior|lpfb": {"LPFB"},
     r"wolff|wpw|preexcit|delta": {"WPW"},
     r"st (segments? )?(are )?(slightly )?elev": {"STE", "EREPOL", "ANEUR"} | INFARCTS,
-    r"depress|st depr": {"STD", "DIG"} | INJURIES | ISCHAEMIAS,
+    r"depress|st depr": {"STD", "NST", "DIG"} | INJURIES | ISCHAEMIAS,
     r"t[- ]wave inversion|t inversion|inverted t|negative t\b|\btwi\b": {"INVT"} | ISCHAEMIAS,
     r"(?<!hypertrophy and/or )(?<!acute )ischemi": ISCHAEMIAS | INJURIES,
     r"hypertrophy and/or ischemi": {"LVH", "RVH", "VCLVH"},
@@ -302,7 +302,7 @@ def test_lengths_and_repetition_are_like_real_sets():
     words = np.array([cleaning.word_count(t) for t in texts])
     assert 5 <= np.median(words) <= 15
     assert np.percentile(words, 95) <= 32
-    assert words.max() < 60
+    assert words.max() < 80
     share = cleaning.distinct_share(texts)
     assert 0.15 < share < 0.5
     commonest = Counter(texts).most_common(1)[0]

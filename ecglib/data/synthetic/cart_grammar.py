@@ -3,7 +3,7 @@
 ``cart_grammar.json`` holds productions. ``say`` lists texts with alternatives in brackets, «[Possible|Probable] {s}
 infarct», expanded once; ``{s}`` and ``{S}`` stand for a site. All other keys are conditions: ``all``, ``any``,
 ``none`` (findings that are there), ``features`` and ``events`` (name to a range; missing is not true), ``unknown``
-(events nobody counted), ``paced`` (chambers stimulated), ``where`` (the site is wherever the leads show this),
+(events nobody counted), ``paced`` (chambers stimulated), ``sex``, ``where`` (the site is wherever the leads show this),
 ``site_shows`` (two leads of the finding's own site show it), ``sited`` (the site is that of one of these findings),
 ``shows`` (leads that show it). The order of productions and texts is part of every simulated report.
 """
@@ -36,8 +36,14 @@ class Production(NamedTuple):
 class Scene:
     """What is true of one record, as far as statements depend on it."""
 
-    def __init__(self, present: Iterable[str], features: Mapping[str, float], events: Mapping[str, int | str] | None):
-        self.present, self.features, self.events = frozenset(present), features, events or {}
+    def __init__(
+        self,
+        present: Iterable[str],
+        features: Mapping[str, float],
+        events: Mapping[str, int | str] | None = None,
+        sex: str = "",
+    ):
+        self.present, self.features, self.events, self.sex = frozenset(present), features, events or {}, sex
         self._where: dict[str, list[str]] = {}
 
     def where(self, kind: str) -> list[str]:
@@ -73,6 +79,8 @@ class Scene:
                 true = meets(value, self.events)
             elif key == "unknown":
                 true = not any(name in self.events for name in value)
+            elif key == "sex":
+                true = self.sex == value
             elif key == "paced":
                 true = self.events.get("paced") == value
             elif key == "where":
@@ -140,7 +148,10 @@ class Grammar:
                 break
         text = draw.of(chosen.texts)
         if "{" in text:
-            text = self._fill(text, self._names(chosen, scene, site), draw)
+            names = self._names(chosen, scene, site)
+            if " changes" in text and "where" not in chosen.when:
+                names = names + self._around(scene, site)
+            text = self._fill(text, names, draw)
         return chosen._replace(texts=(text,))
 
     def _names(self, production: Production, scene: Scene, site: str) -> list[str]:
@@ -150,6 +161,24 @@ class Grammar:
             entries = phrases()["findings"]
             site = next(entries[code]["site"] for code in production.when["sited"] if code in scene.present)
         return self.sites[site]
+
+    def _around(self, scene: Scene, site: str) -> list[str]:
+        """Where the leads show a change, if that includes the finding's site: changes reach further than their cause."""
+        own = {g for g in self.groups if g in self.territories_of.get(site, ())}
+        return [
+            name
+            for kind in ("t_low", "st_low")
+            for name in scene.where(kind)
+            if own and own <= self.territories_of.get(name, frozenset())
+        ]
+
+    @cached_property
+    def territories_of(self) -> dict[str, frozenset[str]]:
+        """Name of a territory -> its groups; of names with several, the largest."""
+        out: dict[str, frozenset[str]] = {}
+        for key, names in sorted(self.territories.items(), key=lambda item: item[0].count("+")):
+            out |= {name: frozenset(key.split("+")) for name in names}
+        return out
 
     def _fill(self, text: str, names: Sequence[str], draw: Draw) -> str:
         if "{S}" in text and len(names) > 1:  # «Diffuse ST changes» is no cart's; «diffuse leads» is

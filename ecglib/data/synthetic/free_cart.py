@@ -11,6 +11,7 @@ P_HANG = 0.85
 P_COMBINE = 0.7
 P_ASIDE = 0.25
 P_SWAP = 0.08
+P_PAC_FIRST = 0.15
 _HUNG_FOR = {"PVC": ("PVC", "BIGU", "TRIGU"), "PAC": ("PAC", "BIGU", "TRIGU"), "SARRH": ("SARRH",), "ABER": ()}
 _SINUS = frozenset(("SR", "STACH", "SBRAD", "SARRH"))
 
@@ -18,13 +19,13 @@ _SINUS = frozenset(("SR", "STACH", "SBRAD", "SARRH"))
 class FreeCart(Cart):
     """A cart whose statements come from the grammar; what the grammar lacks is worded as by :class:`Cart`."""
 
-    def __init__(self, features: Mapping[str, float], draw: Draw, events: Mapping[str, int | str] | None):
+    def __init__(self, features: Mapping[str, float], draw: Draw, events: Mapping[str, int | str] | None, sex: str):
         super().__init__(features, draw)
-        self.mixed, self.events, self.grammar = True, events, grammar()
-        self.scene = Scene((), features, events)
+        self.mixed, self.events, self.sex, self.grammar = True, events, sex, grammar()
+        self.scene = Scene((), features)
 
     def report(self, codes):
-        self.scene = Scene(codes, self.features, self.events)
+        self.scene = Scene(codes, self.features, self.events, self.sex)
         return super().report(codes)
 
     def words(self, code: str) -> str:
@@ -87,7 +88,10 @@ class FreeCart(Cart):
         text += self._rate(base)
         hung: set[str] = set()
         if self.draw() < P_HANG and base != "PACE":
-            for key in self.grammar.hang_order:
+            order = list(self.grammar.hang_order)
+            if self.draw() < P_PAC_FIRST:
+                order[2:4] = order[3], order[2]
+            for key in order:
                 for code, words in self._hanger(key, base, {*others, *rest} - set(said)):
                     text += f" with {words}"
                     said += [c for c in code if c not in said]

@@ -96,7 +96,7 @@ def compose(
         return _physician(codes, features, draw)
     if style != "mimic":
         return _listed(codes, style, draw)
-    cart = FreeCart(features, draw, events) if draw() < P_FREE else Cart(features, draw)
+    cart = FreeCart(features, draw, events, sex) if draw() < P_FREE else Cart(features, draw)
     statements = remarks(disturbance, age, sex, draw) + cart.report(codes)
     if cart.dialect in cart.book["upper_case_dialects"] and not cart.mixed:
         statements = [Statement(s.codes, s.text.upper()) for s in statements]
