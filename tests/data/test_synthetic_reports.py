@@ -104,7 +104,7 @@ ONLY_WITH = {
     r"tachycardia|\btach\b|\bp?svt\b": {"STACH", "SVTAC", "PSVT", "AT"},
     r"sinus tach": {"STACH"},
     r"brady": {"SBRAD"},
-    r"sinus": {"SR", "STACH", "SBRAD", "SARRH"},
+    r"sinus(?! or ectopic)": {"SR", "STACH", "SBRAD", "SARRH"},
     r"sinus arrhythmia|sinus irregularity": {"SARRH"},
     r"right bundle|rbbb": {"CRBBB", "IRBBB"},
     r"left bundle|(?<!r)(?<!i)lbbb": {"CLBBB", "ILBBB"},
@@ -153,7 +153,11 @@ ONLY_WITH = {
     r"counterclockwise|early (r wave|precord)|early transition": {"CCR"},
     r"(?<!counter)clockwise|late (r wave|precord)|late transition": {"CR"},
     r"(?<!ab)normal (ecg|tracing|electro|12)|within normal|no definite path": {"NORM"},
-    r"conduction": {"CRBBB", "IRBBB", "CLBBB", "ILBBB", "LAFB", "LPFB", "IVCD", "WPW"} | BLOCKS,
+    r"aberrant ventricular conduction": {"PVC"},
+    r"aberrant conduction": {"PAC"},
+    r"intermittent conduction": {"AFIB"},
+    r"(?<!aberrant ventricular )(?<!aberrant )(?<!intermittent )conduction": BLOCKS
+    | {"CRBBB", "IRBBB", "CLBBB", "ILBBB", "LAFB", "LPFB", "IVCD", "WPW"},
 }
 
 

@@ -163,7 +163,7 @@ class Grammar:
         return self.sites[site]
 
     def _around(self, scene: Scene, site: str) -> list[str]:
-        """Where the leads show a change, if that includes the finding's site: changes reach further than their cause."""
+        """Where the leads show a change, if that includes the finding's site: changes may reach further."""
         own = {g for g in self.groups if g in self.territories_of.get(site, ())}
         return [
             name

@@ -12,8 +12,7 @@ P_COMBINE = 0.7
 P_ASIDE = 0.25
 P_SWAP = 0.08
 P_PAC_FIRST = 0.15
-_HUNG_FOR = {"PVC": ("PVC", "BIGU", "TRIGU"), "PAC": ("PAC", "BIGU", "TRIGU"), "SARRH": ("SARRH",), "ABER": ()}
-_SINUS = frozenset(("SR", "STACH", "SBRAD", "SARRH"))
+_ABERRANT = frozenset(("SR", "STACH", "SBRAD", "SARRH", "AFIB"))
 
 
 class FreeCart(Cart):
@@ -109,15 +108,15 @@ class FreeCart(Cart):
             return []
         if key in ("PVC", "PAC") and key not in codes:
             return []
-        if key == "ABER" and (base not in _SINUS or self.draw() < 0.3):
+        if key == "ABER" and (base not in _ABERRANT or self.draw() < 0.3):
             return []
         said = self.grammar.say(self.grammar.hang[key], self.scene, self.draw)
         if said is None:
             return []
+        if key == "ABER":  # says how beats are conducted, not that they are premature
+            return [((), said.texts[0])]
         of = tuple(code for code in said.of or () if code in codes)
-        if said.of and not of:
-            return []
-        return [(() if key == "ABER" else of, said.texts[0])]
+        return [(of, said.texts[0])] if of or not said.of else []
 
     def _rate(self, base: str) -> str:
         rate = number(self.features, "rate_bpm")

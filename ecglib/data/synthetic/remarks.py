@@ -11,7 +11,7 @@ from ecglib.data.synthetic.cart_grammar import grammar
 from ecglib.data.synthetic.wording import Draw, Statement
 from ecglib.signals import LEADS
 
-P_BANNER, P_COMPARISON = 0.5, 0.01
+P_BANNER, P_COMPARISON = 0.5, 0.003
 P_SWAPPED, P_FLAT, P_NOISY, P_MAINS, P_WANDER, P_POOR = 0.5, 0.8, 0.5, 0.25, 0.3, 0.2
 _LIMBS = frozenset(("RA", "LA", "LL", "RL"))
 _MANY_LEADS = 4
