@@ -14,6 +14,7 @@ from ecglib.data.synthetic.generate import simulate_tracing
 from ecglib.data.synthetic.reports import STYLES, compose, phrases, write_report
 from ecglib.errors import ParameterError
 
+ENGLISH = tuple(style for style in STYLES if style != "ptb-xl-german")
 INFARCTS = {"IMI", "ASMI", "AMI", "ALMI", "LMI", "ILMI", "IPMI", "IPLMI", "PMI"}
 INJURIES = {"INJAS", "INJAL", "INJIN", "INJLA", "INJIL"}
 ISCHAEMIAS = {"ISC", "ISCAL", "ISCAS", "ISCLA", "ISCAN", "ISCIN", "ISCIL"}
@@ -101,7 +102,8 @@ SAYS = {
 ONLY_WITH = {
     r"fibrillation|a-?fib\b|irregularly irregular": {"AFIB"},
     r"flutter": {"AFLT"},
-    r"tachycardia|\btach\b|\bp?svt\b": {"STACH", "SVTAC", "PSVT", "AT"},
+    r"ectopic atrial tachycardia": {"AT", "SVARR"},
+    r"(?<!ectopic atrial )tachycardia|\btach\b|\bp?svt\b": {"STACH", "SVTAC", "PSVT", "AT"},
     r"sinus tach": {"STACH"},
     r"brady": {"SBRAD"},
     r"sinus(?! or ectopic)": {"SR", "STACH", "SBRAD", "SARRH"},
@@ -184,7 +186,7 @@ def test_vocabulary_is_that_of_the_labels():
 @pytest.mark.parametrize("code", sorted(SAYS))
 def test_a_report_of_a_single_finding_speaks_of_it(code):
     rng = np.random.default_rng(1)
-    for style in STYLES:
+    for style in ENGLISH:
         texts = {write_report((code,), {}, age=60.0, sex="F", style=style, rng=rng) for _ in range(120)}
         assert all(re.search(SAYS[code], t.lower()) for t in texts), [
             t for t in texts if not re.search(SAYS[code], t.lower())
@@ -206,7 +208,7 @@ def test_common_findings_have_at_least_five_wordings(code):
     assert len(texts) >= 5
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", ENGLISH)
 def test_nothing_is_said_that_is_not_there(style):
     cohort = {"mimic": "mimic-iv-ecg", "ptb-xl": "ptb-xl", "cpsc": "cpsc2018", "csn": "csn"}[style]
     for i, record in enumerate(simulated(600, cohort)):

@@ -11,9 +11,9 @@ infarct», expanded once; ``{s}`` and ``{S}`` stand for a site. All other keys a
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cache
 from importlib.resources import files
-from itertools import product
+from itertools import combinations, product
 from typing import NamedTuple
 
 from ecglib.data.synthetic.wording import T_LOW_MV, Draw, meets, number, phrases, shows
@@ -21,6 +21,7 @@ from ecglib.errors import ParameterError
 
 T_FLAT_MV = 0.08  # a T wave below this, in a lead that has a taller one in health, is a changed T wave
 _TALL_T = frozenset(("I", "II", "V2", "V3", "V4", "V5", "V6"))
+_SITED = ("infarct", "infarct_acute", "injury", "ischemia")
 _ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
 
 
@@ -44,14 +45,13 @@ class Scene:
         sex: str = "",
     ):
         self.present, self.features, self.events, self.sex = frozenset(present), features, events or {}, sex
-        self._where: dict[str, list[str]] = {}
+        self._where: dict[str, str] = {}
 
-    def where(self, kind: str) -> list[str]:
-        """Names of the lead groups that show ``kind``; [] when no group does."""
+    def where(self, kind: str) -> str:
+        """The lead groups that show ``kind``, in alphabetical order joined by «+»; "" when none does."""
         if kind not in self._where:
-            book = grammar()
-            groups = [g for g, (leads, need) in book.groups.items() if sum(self._lead(kind, x) for x in leads) >= need]
-            self._where[kind] = book.territories.get("+".join(sorted(groups)), []) if groups else []
+            shown = [g for g, (leads, need) in groups().items() if sum(self._lead(kind, x) for x in leads) >= need]
+            self._where[kind] = "+".join(sorted(shown))
         return self._where[kind]
 
     def _lead(self, kind: str, lead: str) -> bool:
@@ -94,45 +94,29 @@ class Scene:
         return True
 
 
-class Grammar:
-    """The content of ``cart_grammar.json``, expanded; ParameterError names the entry that breaks a rule."""
+class Productions:
+    """A book of productions: how one is chosen, and the names of sites and of lead groups that fill it."""
 
-    def __init__(self, content: Mapping):
-        check_schema(content, "cart_grammar")
-        self.sites, self.groups, self.territories = content["sites"], content["groups"], content["territories"]
-        self.leads_only, self.rates = frozenset(content["leads_only"]), content["rates"]
-        self.hang_order, self.summary, self.remarks = content["hang_order"], content["summary"], content["remarks"]
-        self.hang = {key: [_production(p) for p in given] for key, given in content["hang"].items()}
-        self.statements = {key: [_production(p) for p in given] for key, given in content["statements"].items()}
-        self.asides = [_production(p) for p in content["asides"]]
-        self._check()
+    def __init__(self, file: str, sites: Mapping[str, list[str]], territories: Mapping[str, list[str]]):
+        self.file, self.sites, self.territories, self.leads_only = file, sites, territories, frozenset[str]()
+        every = {"+".join(sorted(some)) for k in range(len(groups())) for some in combinations(groups(), k + 1)}
+        if difference := sorted(every ^ set(territories)):
+            raise ParameterError(f"{file}: territories lack or have too much {', '.join(difference)}")
 
-    def _check(self) -> None:
-        entries = phrases()["findings"]
-        known = set(entries) | {"infarct", "infarct_acute", "injury", "ischemia"}
-        named = {code for key in self.statements for code in ([key] if key in known else key.split("+"))}
-        for productions in (*self.hang.values(), *self.statements.values(), self.asides):
-            for production in productions:
-                named |= set(production.of or ())
-                for key in ("all", "any", "none", "sited"):
-                    named |= set(production.when.get(key, ()))
+    def check(self, statements: Mapping[str, list[Production]], others: Iterable[Production] = ()) -> None:
+        """ParameterError when a production speaks of what is no finding, or of a site that it cannot know."""
+        known = set(phrases()["findings"]) | set(_SITED)
+        named = {code for key in statements for code in ([key] if key in known else key.split("+"))}
+        for entry in (*others, *(p for productions in statements.values() for p in productions)):
+            named |= set(entry.of or ())
+            for key in ("all", "any", "none", "sited"):
+                named |= set(entry.when.get(key, ()))
         if stray := sorted(named - known):
-            raise ParameterError(f"cart_grammar.json speaks of {', '.join(stray)}, which are no findings")
-        if stray := sorted(set(self.hang_order) ^ set(self.hang)):
-            raise ParameterError(f"cart_grammar.json: hang and hang_order differ in {', '.join(stray)}")
-        if stray := sorted({g for key in self.territories for g in key.split("+")} - set(self.groups)):
-            raise ParameterError(f"cart_grammar.json: territories name {', '.join(stray)}, which groups lacks")
-        for key, productions in self.statements.items():
-            sited = key in ("infarct", "infarct_acute", "injury", "ischemia")
+            raise ParameterError(f"{self.file} speaks of {', '.join(stray)}, which are no findings")
+        for key, productions in statements.items():
             for text, when in ((t, p.when) for p in productions for t in p.texts):
-                if "{" in text and not sited and "where" not in when:
-                    raise ParameterError(f"cart_grammar.json: «{text}» of {key} has a site but no where")
-
-    @cached_property
-    def texts(self) -> list[str]:
-        """Every text of every production, sites not filled in."""
-        groups = (*self.hang.values(), *self.statements.values(), self.asides)
-        return sorted({text for productions in groups for p in productions for text in p.texts})
+                if "{" in text and key not in _SITED and "where" not in when:
+                    raise ParameterError(f"{self.file}: «{text}» of {key} has a site but no where")
 
     def say(self, productions: Sequence[Production], scene: Scene, draw: Draw, site: str = "") -> Production | None:
         """One production of those that hold, its ``texts`` reduced to the one drawn; None when none holds."""
@@ -141,44 +125,35 @@ class Grammar:
             return None
         u = draw() * sum(p.weight for p in fitting)
         chosen = fitting[-1]
-        for production in fitting:
-            u -= production.weight
+        for entry in fitting:
+            u -= entry.weight
             if u < 0:
-                chosen = production
+                chosen = entry
                 break
         text = draw.of(chosen.texts)
         if "{" in text:
-            names = self._names(chosen, scene, site)
-            if " changes" in text and "where" not in chosen.when:
-                names = names + self._around(scene, site)
-            text = self._fill(text, names, draw)
+            text = self._fill(text, self._names(text, chosen, scene, site), draw)
         return chosen._replace(texts=(text,))
 
-    def _names(self, production: Production, scene: Scene, site: str) -> list[str]:
-        if "where" in production.when:
-            return scene.where(production.when["where"])
-        if "sited" in production.when:
+    def _names(self, text: str, chosen: Production, scene: Scene, site: str) -> list[str]:
+        if "where" in chosen.when:
+            return self.territories[scene.where(chosen.when["where"])]
+        if "sited" in chosen.when:
             entries = phrases()["findings"]
-            site = next(entries[code]["site"] for code in production.when["sited"] if code in scene.present)
-        return self.sites[site]
+            site = next(entries[code]["site"] for code in chosen.when["sited"] if code in scene.present)
+        around = self._around(scene, site) if " changes" in text and "injury" not in text else []
+        return [*self.sites[site], *around]
 
     def _around(self, scene: Scene, site: str) -> list[str]:
         """Where the leads show a change, if that includes the finding's site: changes may reach further."""
-        own = {g for g in self.groups if g in self.territories_of.get(site, ())}
+        own = next((key for key, names in self.territories.items() if site in names), "")
+        shown = [scene.where(kind) for kind in ("t_low", "st_low")]
         return [
             name
-            for kind in ("t_low", "st_low")
-            for name in scene.where(kind)
-            if own and own <= self.territories_of.get(name, frozenset())
+            for key in shown
+            if own and set(own.split("+")) <= set(key.split("+"))
+            for name in self.territories[key]
         ]
-
-    @cached_property
-    def territories_of(self) -> dict[str, frozenset[str]]:
-        """Name of a territory -> its groups; of names with several, the largest."""
-        out: dict[str, frozenset[str]] = {}
-        for key, names in sorted(self.territories.items(), key=lambda item: item[0].count("+")):
-            out |= {name: frozenset(key.split("+")) for name in names}
-        return out
 
     def _fill(self, text: str, names: Sequence[str], draw: Draw) -> str:
         if "{S}" in text and len(names) > 1:  # «Diffuse ST changes» is no cart's; «diffuse leads» is
@@ -187,13 +162,30 @@ class Grammar:
         return text.format(s=name, S=name.upper() if text.startswith("***") else name[0].upper() + name[1:])
 
 
+class Grammar(Productions):
+    """The content of ``cart_grammar.json``, expanded; ParameterError names the entry that breaks a rule."""
+
+    def __init__(self, content: Mapping):
+        check_schema(content, "cart_grammar")
+        super().__init__("cart_grammar.json", content["sites"], content["territories"])
+        self.leads_only, self.rates = frozenset(content["leads_only"]), content["rates"]
+        self.hang_order, self.summary, self.remarks = content["hang_order"], content["summary"], content["remarks"]
+        self.hang = {key: [production(p) for p in given] for key, given in content["hang"].items()}
+        self.statements = {key: [production(p) for p in given] for key, given in content["statements"].items()}
+        self.pairs = [key.split("+") for key in self.statements if "+" in key and "SARRH" not in key]
+        self.asides = [production(p) for p in content["asides"]]
+        self.check(self.statements, [*self.asides, *(p for given in self.hang.values() for p in given)])
+        if stray := sorted(set(self.hang_order) ^ set(self.hang)):
+            raise ParameterError(f"cart_grammar.json: hang and hang_order differ in {', '.join(stray)}")
+
+
 def expand(text: str) -> list[str]:
     """«[a|b] c» -> ["a c", "b c"]; an alternative may be empty."""
     parts = [part.split("|") if k % 2 else [part] for k, part in enumerate(_ALTERNATIVES.split(text))]
     return ["".join(chosen) for chosen in product(*parts)]
 
 
-def _production(entry: Mapping) -> Production:
+def production(entry: Mapping) -> Production:
     texts = tuple(dict.fromkeys(text for given in entry["say"] for text in expand(given)))
     when = {key: value for key, value in entry.items() if key not in ("say", "weight", "of")}
     return Production(texts, float(entry.get("weight", 1)), tuple(entry["of"]) if "of" in entry else None, when)
@@ -212,6 +204,12 @@ def check_schema(content: Mapping, name: str) -> None:
     if error:
         place = "/".join(map(str, error.absolute_path)) or "the file"
         raise ParameterError(f"{name}.json: {place}: {error.message}; see {name}.schema.json")
+
+
+@cache
+def groups() -> dict[str, tuple[list[str], int]]:
+    """Lead groups: their leads, and in how many of these a change has to be seen."""
+    return read("cart_grammar")["groups"]
 
 
 @cache

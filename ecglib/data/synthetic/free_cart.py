@@ -44,17 +44,12 @@ class FreeCart(Cart):
     def combine(self, codes):
         """Pairs of findings that one statement says together, where the grammar or the phrase file has one."""
         left, out = list(codes), []
-        for key in self._pairs:
-            pair = key.split("+")
+        for pair in self.grammar.pairs:
             if pair[0] in left and pair[1] in left and self.draw() < P_COMBINE:
                 left = [code for code in left if code not in pair]
                 slot = self.book["findings"][pair[0]]["slot"]
-                out.append((slot, Statement(tuple(pair), self._say(key)), ""))
+                out.append((slot, Statement(tuple(pair), self._say("+".join(pair))), ""))
         return left, out
-
-    @property
-    def _pairs(self) -> list[str]:
-        return [key for key in self.grammar.statements if "+" in key and "SARRH" not in key]
 
     def statements(self, codes):
         entries = self.book["findings"]
