@@ -24,7 +24,7 @@ HEDGES = re.compile(
     r"\b(possibl[ey]|probabl[ey]|prob|consider|cannot (rule out|be excluded)|suggests?|suggestive|borderline"
     r"|may be|could be|likely|consistent with|equivocal|or aberrant)\b"
 )
-_JUNK = re.compile(r"[^a-z0-9+/:' ]+|(?<!\d):|:(?!\d)|(?<!\w)'|'(?!\w)")
+_JUNK = re.compile(r"[^a-z0-9+/:' ]+|(?<!\d):|:(?!\d)|(?<!\w)'|(?<!r)'(?!\w)")
 _SPLIT = re.compile(r"(?<!i\.v)\.\s+|\n", re.IGNORECASE)
 _WORD = re.compile(r"[a-z]+")
 PARTS = ("all", "in view", "held out")
@@ -32,7 +32,7 @@ PARTS = ("all", "in view", "held out")
 
 def normalised(statement: str) -> str:
     """Lower case, no punctuation but «+», «/» and colons between digits, single spaces."""
-    return " ".join(_JUNK.sub(" ", statement.lower().replace("r's", "rs")).split())
+    return " ".join(_JUNK.sub(" ", statement.lower()).split())
 
 
 def statements_of(report: str) -> list[str]:

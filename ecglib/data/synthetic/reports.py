@@ -122,9 +122,9 @@ def write_report(
 
     ``findings`` are codes of :data:`ecglib.data.labels.FINDINGS`; ``features`` may hold ``rate_bpm``, ``pr_ms``,
     ``qrs_ms``, ``qtc_ms``, ``axis_deg`` and ``st_mv_<lead>``, ``t_amp_mv_<lead>``, ``r_amp_mv_<lead>``,
-    ``s_amp_mv_<lead>`` (missing or NaN: not spoken of); ``style`` is one of :data:`STYLES`. ``disturbance`` says how the
-    recording was disturbed (see :class:`.remarks.Disturbance`), ``events`` what was counted beat by beat (see
-    :func:`.events.count_events`); None: not spoken of. Only carts and, of events, German reports speak of them.
+    ``s_amp_mv_<lead>`` (missing or NaN: not spoken of); ``style`` is one of :data:`STYLES`. ``disturbance`` says
+    how the recording was disturbed (see :class:`.remarks.Disturbance`), ``events`` what was counted beat by beat (see
+    :func:`.events.count_events`); None: not spoken of. Carts speak of both, German reports of events.
     ParameterError on an unknown finding or style and on findings that exclude each other.
     """
     statements = compose(
