@@ -137,6 +137,7 @@ def test_counts_of_a_known_strip():
         "n_pvc": 3,
         "n_fusion": 1,
         "n_pac": 1,
+        "n_sinus_p": 11,
         "n_aberrant": 0,
         "n_interpolated": 1,
         "couplets": 1,
@@ -184,6 +185,15 @@ def test_remarks_name_the_disturbance_that_is_there(change, words, never):
     assert any(words in t for t in said)
     assert not any(never in t for t in said)
     assert any(words not in t for t in said)  # not every disturbance is remarked
+
+
+def test_what_was_not_entered_is_not_used():
+    t_flat = CALM | {f"t_amp_mv_{lead}": 0.02 for lead in LEADS}
+    said = texts(("SR", "NDT"), t_flat, n=6000)
+    blind = [t for t in said if "without know" in t]
+    assert blind
+    assert not any("female" in t for t in blind)
+    assert any("female" in t for t in said)
 
 
 def test_a_quiet_recording_gets_no_remark():

@@ -61,6 +61,8 @@ ALSO_TRUE = {
     "AT": {"SVARR"},
     "AFLT": {"AFIB"},
 }
+# What a waveform lets a cart ask for: «ST elevation - repeat if myocardial injury is suspected».
+ONLY_HEDGED = {**dict.fromkeys(INJURIES, {"STE"}), "RVH": {"IRBBB", "PMI"}, "PMI": {"RVH", "IPMI", "IPLMI"}}
 # German: entities of the extractor that stand for more than one finding.
 GERMAN = {
     "AFAFL": {"AFIB", "AFLT"},
@@ -112,7 +114,7 @@ def test_what_a_cart_report_states_is_true():
                 wrong[mention.code] += not true
             else:
                 doubted += 1
-                groundless[mention.code] += not true
+                groundless[mention.code] += not (true or set(findings) & ONLY_HEDGED.get(mention.code, set()))
     precision = right / (right + wrong.total())
     assert right > 6000
     assert precision >= 0.98, (precision, wrong.most_common(8))

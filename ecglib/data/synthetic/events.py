@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from statistics import median
 
-from ecglib.data.synthetic.rhythm import ABERRANT, CONDUCTED, ECTOPIC_P, FUSION, PREMATURE, Rhythm
+from ecglib.data.synthetic.rhythm import ABERRANT, CONDUCTED, ECTOPIC_P, FUSION, PREMATURE, SINUS_P, Rhythm
 
 INTERPOLATED = 1.2  # two conducted beats around a premature one lie no further apart than this many cycles
 
@@ -12,7 +12,7 @@ INTERPOLATED = 1.2  # two conducted beats around a premature one lie no further 
 def count_events(beats: Rhythm, duration_s: float) -> dict[str, int | str]:
     """Events within the strip, from 0 to ``duration_s``; the same names as a cart's statements use.
 
-    n_pvc (fusion beats included), n_fusion, n_pac (premature P waves, blocked ones included), n_aberrant,
+    n_pvc (fusion beats included), n_fusion, n_pac (premature P waves, blocked ones included), n_sinus_p, n_aberrant,
     n_interpolated, couplets and longest_run (of premature ventricular beats), flutter_ratio (0 where it varies or
     there is no flutter), paced ("", "A", "V" or "AV": the chambers that stimuli were given to).
     """
@@ -24,6 +24,7 @@ def count_events(beats: Rhythm, duration_s: float) -> dict[str, int | str]:
         "n_pvc": sum(premature),
         "n_fusion": kinds.count(FUSION),
         "n_pac": sum(1 for t, kind in beats.p if kind == ECTOPIC_P and 0 <= t <= duration_s),
+        "n_sinus_p": sum(1 for t, kind in beats.p if kind == SINUS_P and 0 <= t <= duration_s),
         "n_aberrant": kinds.count(ABERRANT),
         "n_interpolated": _interpolated(seen),
         "couplets": runs.count(2),

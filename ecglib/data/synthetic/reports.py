@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _JOINTS = {"cpsc": ", ", "csn": ", ", "ptb-xl-german": " "}
 P_FREE = 0.55  # of the reports in cart style: made by the grammar, not by a dialect of the phrase file
+P_NOT_ENTERED = 0.015  # at the cart, whatever the hospital knows of the patient
 __all__ = ["STYLES", "Statement", "compose", "phrases", "write_report"]
 
 
@@ -100,6 +101,8 @@ def compose(
         return german_report(codes, features, draw, events, sex)
     if style != "mimic":
         return _listed(codes, style, draw)
+    if draw() < P_NOT_ENTERED:
+        age, sex = None, ""
     cart = FreeCart(features, draw, events, sex) if draw() < P_FREE else Cart(features, draw)
     statements = remarks(disturbance, age, sex, draw) + cart.report(codes)
     if cart.dialect in cart.book["upper_case_dialects"] and not cart.mixed:
