@@ -62,7 +62,7 @@ ALSO_TRUE = {
     "AFLT": {"AFIB"},
 }
 # What a waveform lets a cart ask for: «ST elevation - repeat if myocardial injury is suspected».
-ONLY_HEDGED = {**dict.fromkeys(INJURIES, {"STE"}), "RVH": {"IRBBB", "PMI"}, "PMI": {"RVH", "IPMI", "IPLMI"}}
+ONLY_HEDGED = {**{code: {"STE"} for code in INJURIES}, "RVH": {"IRBBB", "PMI"}, "PMI": {"RVH", "IPMI", "IPLMI"}}
 # German: entities of the extractor that stand for more than one finding.
 GERMAN = {
     "AFAFL": {"AFIB", "AFLT"},
