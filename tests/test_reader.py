@@ -307,7 +307,7 @@ def test_calibrated_means_are_the_prevalences(tiny):
 
 
 def test_an_untrained_reader_has_the_same_words_and_another_encoder(tiny, ecgs):
-    _, reader = tiny
+    reader = tiny[1].reader
     one, again, other = reader.untrained(1), reader.untrained(1), reader.untrained(2)
     np.testing.assert_array_equal(one.scores(ecgs, 100), again.scores(ecgs, 100))
     assert not np.allclose(one.scores(ecgs, 100), other.scores(ecgs, 100))

@@ -19,6 +19,7 @@ OWN_TASKS = {
     "ptb-xl": ("ptbxl-super", "ptbxl-sub", "ptbxl-form", "ptbxl-rhythm"),
     "cpsc2018": ("cpsc2018",),
     "csn": ("csn",),
+    "ptb-xl in german": ("ptbxl-super", "ptbxl-sub", "ptbxl-form", "ptbxl-rhythm"),
 }
 
 

@@ -1,6 +1,5 @@
 """Reports as ECG carts write them: the pre-training style of the simulator."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from ecglib.data.synthetic.wording import (
@@ -160,22 +159,21 @@ class Cart:
         text = self.pick(book["borderline" if set(abnormal) <= set(self.book["nonspecific"]) else "abnormal"])
         return [Statement((), text)] if text else []
 
-    def report(self, codes: list[str], age: float | None, sex: str) -> list[Statement]:
+    def report(self, codes: list[str]) -> list[Statement]:
         self.present, codes = codes, omit(drop_implied(drop_covered(codes), self.draw), self.draw)
         body = self.statements(codes)
         if self.draw() < P_TERSE:
             return self.terse(body, codes)
-        out = list(body)
+        return [*body, *self.extras(codes), *self.summary(self.present)]
+
+    def extras(self, codes: list[str]) -> list[Statement]:
+        """What is said on top of the findings: a waveform, a number, the group of one of them."""
+        out: list[Statement] = []
         if self.draw() < P_DESCRIBE:
             out += self.description([c for c in codes if c != "SR" or len(codes) == 1])
         if self.draw() < P_MEASURE:
             out += self.measurement(codes)
-        out += self.concept(codes, self.draw() / P_CONCEPT)
-        missing = [] if sex else ["no_sex"]
-        missing += ["no_age"] if age is None or not math.isfinite(age) else []
-        if missing and self.draw() < 0.5:
-            out = [Statement((), self.book["banners"][missing[0]]), *out]
-        return out + self.summary(self.present)
+        return out + self.concept(codes, self.draw() / P_CONCEPT)
 
     def terse(self, body: list[Statement], codes: list[str]) -> list[Statement]:
         """One statement, alone or with the next one, its waveform or its group: how single findings get known."""

@@ -112,6 +112,7 @@ class Case:
     early_mv: float = 0.0
     u_mv: float = 0.0
     electrolyte: str = ""
+    events: dict = field(default_factory=dict)  # counted once the beats are there, for the report
 
     def calm(self) -> "Case":
         """The same patient in plain sinus rhythm, for the part of a strip outside an attack."""

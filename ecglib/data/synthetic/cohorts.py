@@ -1,4 +1,4 @@
-"""Simulated populations: one to pre-train on, and counterparts of the sets that are scored.
+"""Simulated populations: one to pre-train on, counterparts of the sets that are scored, one with German reports.
 
 Weights are relative frequencies of conditions among abnormal records. They follow the published label counts of
 each set in order of magnitude (Wagner et al. 2020; Liu et al. 2018; Zheng et al. 2020), flattened, with a floor:
@@ -144,6 +144,7 @@ COHORTS: dict[str, Cohort] = {
         Cohort("cpsc2018", 2, "cpsc", 0.14, (0.75, 0.20, 0.05), _weights(2), 60, 1.1, 1.0, (50.0,)),
         Cohort("ptb-xl as counted", 4, "ptb-xl", 0.44, (0.50, 0.32, 0.18), _counted(), 60, 1.0, 1.0, (50.0,)),
         Cohort("csn", 3, "csn", 0.16, (0.50, 0.34, 0.16), _weights(3), 57, 1.0, 1.0, (50.0,)),
+        Cohort("ptb-xl in german", 5, "ptb-xl-german", 0.38, (0.45, 0.35, 0.20), _weights(1), 60, 1.0, 1.0, (50.0,)),
     )
 }
 

@@ -10,6 +10,7 @@ from ecglib.data.synthetic.arrhythmias import build
 from ecglib.data.synthetic.body import sample_body
 from ecglib.data.synthetic.cases import ECTOPY, choose_conditions
 from ecglib.data.synthetic.cohorts import COHORTS, cohort_named
+from ecglib.data.synthetic.events import count_events
 from ecglib.data.synthetic.features import MEASURED, derived_findings, measure
 from ecglib.data.synthetic.patients import sample_case, sample_person
 from ecglib.data.synthetic.recording import PAD, record
@@ -49,7 +50,7 @@ def simulate_record(
         cohort, seed, index, sampling_rate_hz, duration_s, codes
     )
     style = cohort_named(cohort).style
-    report = write_report(findings, features, age=case.age, sex=case.sex, style=style, rng=rng)
+    report = write_report(findings, features, age=case.age, sex=case.sex, style=style, rng=rng, events=case.events)
     labels = findings_to_labels(findings)
     return SimulatedRecord(ecg, report, findings, labels, features, case.age, case.sex, patient)
 
@@ -85,6 +86,7 @@ def _heart(case, plan, duration_s, hz, rng):
     total = 2 * round(duration_s * PAD * hz / 2)
     begin = -(total - round(duration_s * hz)) // 2 / hz
     beats = build(case, duration_s, rng)
+    case.events = count_events(beats, duration_s)
     kinds = sorted({k for _, k in beats.qrs} | {rhythm.CONDUCTED})
     activations = dict.fromkeys(kinds)
     base = ventricles.conducted(case, body, rng)

@@ -1,19 +1,22 @@
-"""Reports for simulated ECGs, in the manner of ECG carts, of physicians and of two data sets.
+"""Reports for simulated ECGs, in the manner of ECG carts, of physicians, in German, and of two data sets.
 
-The pre-training style ``mimic`` follows what machine reports do: rhythm first, ectopy and AV block hung on to
-it, then axis, conduction, hypertrophy, infarction, ST-T, QT, and a summary line; synonyms, hedges, omissions,
-redundancy. A real cart runs one program version, so most reports draw one *dialect* that settles every
-synonym; the rest mix. That keeps common patterns repeating, as they do in real sets, where about a quarter of
-the reports are distinct. All wording lies in ``phrases.json``; here is only grammar.
+The pre-training style ``mimic`` follows what machine reports do: remarks on the recording, rhythm first, ectopy and AV
+block hung on to it, then axis, conduction, hypertrophy, infarction, ST-T, QT, and a summary line; synonyms, hedges,
+omissions, redundancy. A real cart runs one program version, so many reports draw one *dialect* that settles every
+synonym (:mod:`.cart`, ``phrases.json``); that keeps common patterns repeating, as they do in real sets. The others come
+from a grammar of cart statements (:mod:`.free_cart`, ``cart_grammar.json``), which hedges, places and counts.
 
-Nothing false is said: a statement names a finding that is there, a lead group or a number only when the
-features bear it out.
+Nothing false is said: a statement names a finding that is there, a lead group, a number, an event or a disturbance only
+when the findings, features, events or the recording bear it out. A hedged cause is one of those that are there.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ecglib.data.synthetic.cart import Cart
+from ecglib.data.synthetic.free_cart import FreeCart
+from ecglib.data.synthetic.german import german_report
+from ecglib.data.synthetic.remarks import Disturbance, remarks
 from ecglib.data.synthetic.wording import (
     STYLES,
     Draw,
@@ -30,6 +33,9 @@ from ecglib.data.synthetic.wording import (
 if TYPE_CHECKING:
     import numpy as np
 
+_JOINTS = {"cpsc": ", ", "csn": ", ", "ptb-xl-german": " "}
+P_FREE = 0.55  # of the reports in cart style: made by the grammar, not by a dialect of the phrase file
+P_NOT_ENTERED = 0.015  # at the cart, whatever the hospital knows of the patient
 __all__ = ["STYLES", "Statement", "compose", "phrases", "write_report"]
 
 
@@ -83,16 +89,22 @@ def compose(
     sex: str,
     style: str,
     rng: "np.random.Generator",
+    disturbance: Disturbance | None = None,
+    events: Mapping[str, int | str] | None = None,
 ) -> list[Statement]:
     """The statements of one report with the findings each speaks of; see :func:`write_report`."""
     codes = check(findings, style)
     draw = Draw(rng)
     if style == "ptb-xl":
         return _physician(codes, features, draw)
+    if style == "ptb-xl-german":
+        return german_report(codes, features, draw, events, sex)
     if style != "mimic":
         return _listed(codes, style, draw)
-    cart = Cart(features, draw)
-    statements = cart.report(codes, age, sex)
+    if draw() < P_NOT_ENTERED:
+        age, sex = None, ""
+    cart = FreeCart(features, draw, events, sex) if draw() < P_FREE else Cart(features, draw)
+    statements = remarks(disturbance, age, sex, draw) + cart.report(codes)
     if cart.dialect in cart.book["upper_case_dialects"] and not cart.mixed:
         statements = [Statement(s.codes, s.text.upper()) for s in statements]
     return statements
@@ -106,14 +118,20 @@ def write_report(
     sex: str,
     style: str,
     rng: "np.random.Generator",
+    disturbance: Disturbance | None = None,
+    events: Mapping[str, int | str] | None = None,
 ) -> str:
     """One report about ``findings``, determined by ``rng``; "" when there is nothing to say.
 
     ``findings`` are codes of :data:`ecglib.data.labels.FINDINGS`; ``features`` may hold ``rate_bpm``, ``pr_ms``,
     ``qrs_ms``, ``qtc_ms``, ``axis_deg`` and ``st_mv_<lead>``, ``t_amp_mv_<lead>``, ``r_amp_mv_<lead>``,
-    ``s_amp_mv_<lead>`` (missing or NaN: not spoken of); ``style`` is one of :data:`STYLES`.
+    ``s_amp_mv_<lead>`` (missing or NaN: not spoken of); ``style`` is one of :data:`STYLES`. ``disturbance`` says
+    how the recording was disturbed (see :class:`.remarks.Disturbance`), ``events`` what was counted beat by beat (see
+    :func:`.events.count_events`); None: not spoken of. Carts speak of both, German reports of events.
     ParameterError on an unknown finding or style and on findings that exclude each other.
     """
-    statements = compose(findings, features, age=age, sex=sex, style=style, rng=rng)
+    statements = compose(
+        findings, features, age=age, sex=sex, style=style, rng=rng, disturbance=disturbance, events=events
+    )
     texts = list(dict.fromkeys(s.text for s in statements))
-    return (", " if style in ("cpsc", "csn") else ". ").join(texts)
+    return _JOINTS.get(style, ". ").join(texts)

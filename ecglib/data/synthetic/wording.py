@@ -12,7 +12,7 @@ from ecglib.errors import ParameterError
 if TYPE_CHECKING:
     import numpy as np
 
-STYLES = ("mimic", "ptb-xl", "cpsc", "csn")
+STYLES = ("mimic", "ptb-xl", "cpsc", "csn", "ptb-xl-german")
 P_OMIT_NONSPECIFIC, P_OMIT_OTHER, P_OMIT_OFTEN, P_OMIT_SOMETIMES = 0.12, 0.02, 0.8, 0.35
 
 # ST and T limits (mV) beyond which a lead counts for a territory; V2-V3 are allowed more ST elevation.
