@@ -61,7 +61,7 @@ def test_two_records_of_one_patient_share_their_fold(tmp_path):
 def test_every_class_of_its_tasks_occurs(cohort):
     wanted = {(task, cls) for task in OWN_TASKS[cohort] for cls in TASKS[task]}
     for index in range(3000):
-        labels = findings_to_labels(simulate_tracing(cohort, 0, index, 100, 10.0)[2])
+        labels = findings_to_labels(simulate_tracing(cohort, 0, index, 100, 10.0).findings)
         wanted -= {(task, cls) for task in OWN_TASKS[cohort] for cls in labels[task]}
         if not wanted:
             break
@@ -69,7 +69,7 @@ def test_every_class_of_its_tasks_occurs(cohort):
 
 
 def test_share_of_normal_records():
-    found = [simulate_tracing("ptb-xl", 2, i, 100, 10.0)[2] for i in range(300)]
+    found = [simulate_tracing("ptb-xl", 2, i, 100, 10.0).findings for i in range(300)]
     assert 0.28 < np.mean(["NORM" in f for f in found]) < 0.47
 
 
@@ -97,7 +97,7 @@ def test_any_seed_gives_a_plausible_record(cohort, seed, index):
 
 @pytest.mark.parametrize("codes", [[], ["AFIB"], ["AFLT"], ["PVC", "CRBBB"], ["3AVB"], ["SVARR", "IMI"]])
 def test_100_hz_and_500_hz_show_the_same_tracing(codes):
-    slow, fast = (simulate_tracing("ptb-xl", 4, 9, hz, 10.0, codes)[0] for hz in (100, 500))
+    slow, fast = (simulate_tracing("ptb-xl", 4, 9, hz, 10.0, codes).ecg_mv for hz in (100, 500))
     for lead in range(12):
         assert np.corrcoef(slow[lead], fast[lead, ::5])[0, 1] > 0.96
 

@@ -26,7 +26,7 @@ FOLDS = 10
 @cache
 def simulator_hash() -> str:
     """Short SHA-256 of the simulator's own source: two stores are equal only if this is."""
-    sources = sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".py", ".json"))
+    sources = sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".py", ".json", ".toml"))
     return sha256_of([[p.name, sha256_of(p)] for p in sources], 16)
 
 
