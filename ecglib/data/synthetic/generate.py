@@ -11,6 +11,7 @@ from ecglib.data.synthetic.body import Body, sample_body
 from ecglib.data.synthetic.cases import ECTOPY, Case, choose_conditions
 from ecglib.data.synthetic.cohorts import COHORTS, cohort_named
 from ecglib.data.synthetic.features import MEASURED, derived_findings, measure
+from ecglib.data.synthetic.noise import ward_of
 from ecglib.data.synthetic.patients import sample_case, sample_person
 from ecglib.data.synthetic.recording import PAD, Disturbance, record
 from ecglib.data.synthetic.repolarisation import recover
@@ -75,6 +76,36 @@ def simulate_tracing(cohort, seed, index, sampling_rate_hz, duration_s, codes=No
     ``codes`` asks for given conditions (keys of a cohort's weights; none: a healthy heart) instead of the
     cohort's mixture, for plots and tests; ParameterError on one that is not known.
     """
+    heart = simulate_heart(cohort, seed, index, sampling_rate_hz, duration_s, codes)
+    n = round(duration_s * sampling_rate_hz)
+    ward, order = ward_of(cohort), heart.body.order
+    ecg, disturbance = record(
+        heart.clean_mv, sampling_rate_hz, n, heart.noise_rngs, ward, heart.level, heart.mains_hz, order
+    )
+    return Tracing(
+        ecg, heart.case, heart.findings, heart.features, heart.patient, heart.words, disturbance, heart.body
+    )
+
+
+@dataclass(slots=True)
+class Heart:
+    """A record before its recording: electrode potentials (9, T) of the padded record, what is true of it, and
+    what ``recording.record`` takes: generators, level of noise, mains frequency."""
+
+    clean_mv: np.ndarray
+    case: Case
+    findings: tuple[str, ...]
+    features: dict[str, float]
+    patient: str
+    words: np.random.Generator
+    noise_rngs: tuple
+    level: float
+    mains_hz: float
+    body: Body
+
+
+def simulate_heart(cohort, seed, index, sampling_rate_hz, duration_s, codes=None) -> Heart:
+    """The heart of ``simulate_tracing``, not yet recorded; the same arguments."""
     plan = cohort_named(cohort)
     owner = index - 1 if index % REPEATS == REPEATS - 1 else index
     person_rng = np.random.default_rng([seed, plan.number, owner, 1])
@@ -89,11 +120,9 @@ def simulate_tracing(cohort, seed, index, sampling_rate_hz, duration_s, codes=No
         case.age = float(min(case.age + int(rng.integers(0, 4)), 95))
     body = sample_body(rng, case.sex, case.habitus, plan.sloppiness)
     clean, features, findings = _heart(case, body, duration_s, sampling_rate_hz, rng)
-    n = round(duration_s * sampling_rate_hz)
     mains = float(settings.choice(plan.mains_hz))
-    ecg, disturbance = record(clean, sampling_rate_hz, n, (settings, low, high), plan, mains, body.order)
     patient = f"sim-{plan.number}-{seed}-{owner}"
-    return Tracing(ecg, case, findings, features, patient, words, disturbance, body)
+    return Heart(clean, case, findings, features, patient, words, (settings, low, high), plan.noise, mains, body)
 
 
 def _heart(case, body, duration_s, hz, rng):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ecglib.data.synthetic.recorders import TABLE as RECORDERS
-from ecglib.data.synthetic.recorders import read_toml, recorders
+from ecglib.data.synthetic.recorders import Recorder, read_toml, recorders
 from ecglib.errors import ParameterError
 
 TABLE = Path(__file__).with_name("noise.toml")
@@ -60,12 +60,25 @@ class NoiseSizes:
     rail: float
 
 
-@cache
-def noise_table(path: Path = TABLE) -> dict[str, tuple[NoiseSizes, tuple[str, ...], np.ndarray]]:
-    """Cohort -> (sizes, names of recorders, their cumulative shares).
+@dataclass(frozen=True, slots=True)
+class Ward:
+    """Where a cohort was recorded: sizes of noise, and the share of each make of recorder (they add up to 1)."""
 
-    ParameterError names the file, cohort and field at fault.
-    """
+    sizes: NoiseSizes
+    shares: dict[str, float]
+
+    def recorder(self, u: float) -> Recorder:
+        """The make that a draw from 0 to 1 falls on."""
+        for name, share in self.shares.items():  # noqa: B007 (the last one takes what rounding leaves)
+            u -= share
+            if u < 0:
+                break
+        return recorders()[name]
+
+
+@cache
+def wards(path: Path = TABLE) -> dict[str, Ward]:
+    """Cohort -> ward. ParameterError names the file, cohort and field at fault."""
     return {cohort: _entry(entry, f"{path.name}, cohort {cohort}") for cohort, entry in read_toml(path).items()}
 
 
@@ -86,12 +99,12 @@ def _entry(entry, where):
         raise ParameterError(f"{where}: recorders {unknown} are not in {RECORDERS.name}")
     if not 0.999 < sum(shares.values()) < 1.001:
         raise ParameterError(f"{where}: shares of recorders add up to {sum(shares.values()):g}, not to 1")
-    return NoiseSizes(**sizes), tuple(shares), np.cumsum(list(shares.values()))
+    return Ward(NoiseSizes(**sizes), dict(shares))
 
 
-def sizes_of(cohort: str):
-    """The entry of ``noise_table`` for a cohort; ParameterError when there is none."""
-    table = noise_table()
+def ward_of(cohort: str) -> Ward:
+    """The ward of a cohort; ParameterError when noise.toml has none."""
+    table = wards()
     if cohort not in table:
         raise ParameterError(f"{TABLE.name} has no cohort {cohort!r}; it has {', '.join(table)}")
     return table[cohort]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecglib.data.synthetic.body import ELECTRODES, twelve_leads
-from ecglib.data.synthetic.noise import electrode_noise, sizes_of
-from ecglib.data.synthetic.recorders import COMPRESSED_FROM_HZ, recorders, response
+from ecglib.data.synthetic.noise import electrode_noise
+from ecglib.data.synthetic.recorders import COMPRESSED_FROM_HZ, response
 from ecglib.signals import LEADS
 
 PAD = 1.25  # a record is cut from the middle of a longer one, so that no filter wraps around its ends
@@ -51,19 +51,19 @@ def swapped_electrodes(order: np.ndarray) -> str:
     return "/".join(name for name, at, place in zip(ELECTRODES, order, range(9), strict=True) if at != place)
 
 
-def record(clean, hz, n_out, rngs, cohort, mains_hz, order):
+def record(clean, hz, n_out, rngs, ward, level, mains_hz, order):
     """Electrode potentials (9, T) of the heart to a recording (12, n_out) float32 in mV, and its Disturbance.
 
     ``rngs``: generators for the settings and for noise below 50 Hz, and a seed for noise above, so that
-    100 Hz and 500 Hz versions of a record carry the same noise. ``cohort``: whose ward and recorders;
-    ``order`` (9,): where each electrode was put.
+    100 Hz and 500 Hz versions of a record carry the same noise. ``ward``: sizes of noise and recorders; ``level``
+    scales all noise; ``order`` (9,): where each electrode was put.
     """
     rng, low, high = rngs
-    sizes, names, shares = sizes_of(cohort.name)
+    sizes = ward.sizes
     u = rng.random(8).tolist()
-    recorder = recorders()[names[min(int(np.searchsorted(shares, u[0], side="right")), len(names) - 1)]]
+    recorder = ward.recorder(u[0])
     total = clean.shape[1]
-    noise = electrode_noise(rng, low, high, total, hz, sizes, cohort.noise, mains_hz)
+    noise = electrode_noise(rng, low, high, total, hz, sizes, level, mains_hz)
     raw = noise.fast_mv
     raw += clean
     spectrum = np.fft.rfft(_EIGHT @ raw)

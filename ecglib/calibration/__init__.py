@@ -1,0 +1,1 @@
+"""Fitting the simulator's free sizes to unlabelled signals."""
