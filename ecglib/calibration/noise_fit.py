@@ -129,7 +129,7 @@ def _moved(s, real, simulated):
     muscle_sd, muscle_electrode_sd = spread("quiet", _MUSCLE)
     wander_sd, wander_electrode_sd = spread("wander")
     wander = [10 ** (0.5 * DAMPING * off("wander", leads)) for leads in (limb, chest)]
-    louder = [np.median((m.loud - m.quiet)[..., _MUSCLE]) for m in (real, simulated)]
+    louder = [np.median((m.loud - m.quiet)[:, 0, _MUSCLE]) for m in (real, simulated)]
 
     def line(k, q):
         a, b = (np.percentile(m.lines[:, :2, k].max(1), q) for m in (real, simulated))
@@ -143,6 +143,7 @@ def _moved(s, real, simulated):
         "muscle_sd": np.clip(s.muscle_sd * muscle_sd, 0.05, 2),
         "muscle_electrode_sd": np.clip(s.muscle_electrode_sd * muscle_electrode_sd, 0.05, 1.2),
         "muscle_mood": np.clip(s.muscle_mood + 0.25 * (louder[0] - louder[1]), 0.05, 1.0),
+        "jitter_ms": np.clip(s.jitter_ms * 10 ** (0.4 * off("loud", chest, _MUSCLE)), 0.01, 1.0),
         "skin_uv": np.clip(s.skin_uv * 10 ** (0.4 * off("quiet", every, _SKIN)), 0.3, 30),
         "amplifier_uv": np.clip(s.amplifier_uv * 10 ** (0.4 * off("quiet", chest, _FLOOR)), 0.01, 2),
         "wander_uv": s.wander_uv * wander[0],

@@ -28,7 +28,7 @@ class NoiseSizes:
     wander_uv, breath_uv: root mean square; skin_uv: density in uV per root hertz at 1 Hz, falling as
     f**-skin_slope; muscle_uv: plateau density, between 18 Hz and muscle_corner_hz; amplifier_uv: white density;
     mains_uv: amplitude, with mains_2 and mains_3 that of the harmonics relative to it. *_arm, *_leg, *_chest:
-    factor of these electrodes. The others: chance per record.
+    factor of these electrodes; jitter_ms: error in time of the samples kept, which roughens steep waves. The others: chance per record.
     """
 
     wander_uv: float
@@ -53,6 +53,7 @@ class NoiseSizes:
     mains_sd: float
     mains_2: float
     mains_3: float
+    jitter_ms: float
     burst: float
     step: float
     tremor: float
@@ -209,6 +210,19 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
         1e-3 * level * size[4],
         moved,
     )
+
+
+def timing_error(clean, high, hz: float, jitter_ms: float) -> np.ndarray:
+    """What an uncertain time of sampling, the same for all electrodes, adds to ``clean`` (9, T): slope times error.
+
+    It lies mostly above 50 Hz; ``high`` is the seed of noise there.
+    """
+    error = np.random.default_rng(high.spawn_key).standard_normal(clean.shape[1], dtype=np.float32)
+    error *= np.float32(0.5e-3 * jitter_ms * hz)
+    out = np.zeros_like(clean)
+    np.subtract(clean[:, 2:], clean[:, :-2], out=out[:, 1:-1])
+    out *= error
+    return out
 
 
 def _step(t, seconds, u):

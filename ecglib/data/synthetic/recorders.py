@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from ecglib.errors import ParameterError
 
 TABLE = Path(__file__).with_name("recorders.toml")
-COMPRESSED_FROM_HZ = 400  # slower copies are made from the stored record, and show little of its straight lines
+MARGIN = 3  # Lanczos's kernel: own samples on either side
 _CHOICES = {
     "high_pass_order": (1, 2),
     "phase": ("causal", "zero"),
@@ -35,11 +36,10 @@ class Recorder:
     mains: str
     mains_width_hz: float
     mains_left: float
+    sampling_hz: float
     lsb_mv: float
     stored_mv: float
     rail_mv: float
-    compression_mv: float
-    smoothing: float
 
 
 @cache
@@ -80,12 +80,11 @@ def _recorder(row: dict, where: str) -> Recorder:
         values = row[name]
         if not isinstance(values, list) or not values or not all(_number(v) and v > 0 for v in values):
             raise ParameterError(f"{where}: {name} is {values!r}; use a list of frequencies above 0")
-    for name in ("low_pass_order", "anti_alias_hz", "mains_width_hz", "lsb_mv", "stored_mv", "rail_mv"):
+    for name in ("low_pass_order", "anti_alias_hz", "mains_width_hz", "sampling_hz", "lsb_mv", "stored_mv", "rail_mv"):
         if not _number(row[name]) or row[name] <= 0:
             raise ParameterError(f"{where}: {name} is {row[name]!r}; use a number above 0")
-    for name, high in (("mains_left", 1.0), ("compression_mv", 1.0), ("smoothing", 0.25)):
-        if not _number(row[name]) or not 0 <= row[name] <= high:
-            raise ParameterError(f"{where}: {name} is {row[name]!r}; use a number from 0 to {high:g}")
+    if not _number(row["mains_left"]) or not 0 <= row["mains_left"] <= 1:
+        raise ParameterError(f"{where}: mains_left is {row['mains_left']!r}; use a number from 0 to 1")
     lists = {name: tuple(map(float, row[name])) for name in ("high_pass_hz", "low_pass_hz")}
     return Recorder(**{**row, **lists})
 
@@ -110,6 +109,30 @@ def response(recorder: Recorder, high_pass_hz: float, low_pass_hz: float, mains_
     if recorder.mains == "notch":
         away = (frequency - mains_hz) / (0.5 * recorder.mains_width_hz)
         out *= 1 - (1 - recorder.mains_left) * 2.0 ** -(away**2)
-    if hz < COMPRESSED_FROM_HZ:  # else it follows the compression, in time
-        out *= 1 - 2 * recorder.smoothing * (1 - np.cos(2 * np.pi * frequency / 500))
     return out.astype(np.complex64)
+
+
+@cache
+def interpolation(own_hz: float, hz: float) -> tuple[int, int, np.ndarray]:
+    """From ``own_hz`` up to ``hz``: (p, q, (p + 6, q) float32): q samples come from p own ones and three on either side.
+
+    Lanczos's kernel of six samples; it leaves own samples as they are.
+    """
+    ratio = Fraction(own_hz / hz).limit_denominator(100)
+    p, q = ratio.numerator, ratio.denominator
+    away = np.arange(q) * p / q - np.arange(-MARGIN, p + MARGIN)[:, None]
+    weights = np.where(np.abs(away) < MARGIN, np.sinc(away) * np.sinc(away / MARGIN), 0)
+    return p, q, (weights / weights.sum(0)).astype(np.float32)
+
+
+def interpolate(own: np.ndarray, own_hz: float, hz: float, samples: int) -> np.ndarray:
+    """(L, T) at ``own_hz``, with three samples before the first wanted, to (L, samples) at ``hz``."""
+    p, q, weights = interpolation(own_hz, hz)
+    windows = np.lib.stride_tricks.sliding_window_view(own, len(weights), axis=1)[:, ::p]
+    return (windows @ weights).reshape(len(own), -1)[:, :samples]
+
+
+def own_samples(own_hz: float, hz: float, samples: int) -> int:
+    """How many own samples ``interpolate`` needs for ``samples``."""
+    p, q, weights = interpolation(own_hz, hz)
+    return (-(-samples // q) - 1) * p + len(weights)

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecglib.data.synthetic.body import ELECTRODES, twelve_leads
-from ecglib.data.synthetic.noise import electrode_noise
-from ecglib.data.synthetic.recorders import COMPRESSED_FROM_HZ, response
+from ecglib.data.synthetic.noise import SHARED_HZ, electrode_noise, timing_error
+from ecglib.data.synthetic.recorders import MARGIN, interpolate, own_samples, response
 from ecglib.signals import LEADS
 
 PAD = 1.25  # a record is cut from the middle of a longer one, so that no filter wraps around its ends
-_LINES = (8, 4, 2)  # lengths of straight lines in samples at 500 Hz
 
 # I, II, V1-V6 from nine electrodes; Wilson's terminal is the mean of the limbs.
 _EIGHT = np.zeros((8, 9), np.float32)
@@ -66,6 +65,8 @@ def record(clean, hz, n_out, rngs, ward, level, mains_hz, order):
     noise = electrode_noise(rng, low, high, total, hz, sizes, level, mains_hz)
     raw = noise.fast_mv
     raw += clean
+    if sizes.jitter_ms and hz >= 2 * SHARED_HZ + 1:
+        raw += timing_error(clean, high, hz, sizes.jitter_ms)
     spectrum = np.fft.rfft(_EIGHT @ raw)
     slow = noise.slow.shape[1]
     spectrum[:, :slow] += _EIGHT @ noise.slow
@@ -75,10 +76,10 @@ def record(clean, hz, n_out, rngs, ward, level, mains_hz, order):
     high_pass = recorder.high_pass_hz[int(u[1] * len(recorder.high_pass_hz))]
     low_pass = recorder.low_pass_hz[int(u[2] * len(recorder.low_pass_hz))]
     spectrum *= response(recorder, high_pass, low_pass, mains_hz, total, hz)
-    gain = (1 + 0.01 * rng.standard_normal(8, dtype=np.float32))[:, None]
+    gain = 1 + 0.01 * rng.standard_normal(8, dtype=np.float32)
     gain[1] = gain[0]
-    begin = (total - n_out) // 2
-    eight = np.fft.irfft(spectrum, total)[:, begin : begin + n_out] * gain
+    spectrum *= gain[:, None]
+    eight = _sampled(spectrum, recorder.sampling_hz, hz, total, n_out)
     power = float(np.median(eight.var(axis=1)))
     limit = 1.5 + 2.5 * u[4] if u[3] < sizes.rail else recorder.rail_mv
     largest, smallest = eight.max(axis=1), eight.min(axis=1)
@@ -91,15 +92,28 @@ def record(clean, hz, n_out, rngs, ward, level, mains_hz, order):
         eight[lead] = 0
         flat = (LEADS[lead + 4],)
     steps = np.rint(eight / np.float32(recorder.lsb_mv))
-    if recorder.compression_mv and hz >= COMPRESSED_FROM_HZ:
-        straight_lines(steps, np.float32(recorder.compression_mv / recorder.lsb_mv), int(u[7] * 8))
-        inner = steps[:, 1:-1]
-        inner += np.float32(recorder.smoothing) * (steps[:, :-2] + steps[:, 2:] - 2 * inner)
+    if hz > recorder.sampling_hz:
+        steps = interpolate(steps, recorder.sampling_hz, hz, n_out)
     if recorder.stored_mv != recorder.lsb_mv:
         steps = np.rint(steps * np.float32(recorder.lsb_mv / recorder.stored_mv))
     ecg = twelve_leads(steps) * np.float32(recorder.stored_mv)
     left = recorder.mains_left if recorder.mains != "none" else 1.0
     return ecg, _disturbance(noise, recorder, power, left, flat, saturated, order)
+
+
+def _sampled(spectrum, own_hz, hz, total, n_out):
+    """The record in time: at the recorder's own rate, with a margin for interpolation, if that is below ``hz``."""
+    begin = (total - n_out) // 2
+    if own_hz >= hz:
+        return np.fft.irfft(spectrum, total)[:, begin : begin + n_out]
+    own = 2 * round(total * own_hz / hz / 2)
+    shift = begin * own / total - MARGIN
+    first = int(shift)
+    if shift - first > 1e-6:  # a record begins with an own sample, wherever the padding ends
+        turn = np.exp(2j * np.pi * np.arange(own // 2 + 1) * (shift - first) / own)
+        spectrum = spectrum[:, : own // 2 + 1] * turn.astype(np.complex64)
+    wanted = own_samples(own_hz, hz, n_out)
+    return np.fft.irfft(spectrum, own)[:, first : first + wanted] * np.float32(own / total)
 
 
 def _disturbance(noise, recorder, power, mains_left, flat, saturated, order):
@@ -121,28 +135,3 @@ def _disturbance(noise, recorder, power, mains_left, flat, saturated, order):
         swapped_electrodes(order),
         recorder.name,
     )
-
-
-def straight_lines(x, tolerance, offset):
-    """Replace stretches of x (L, T) in place by straight lines where no sample moves by more than ``tolerance``.
-
-    Stretches of 8, then 4, then 2 samples, counted from ``offset``: what a recorder does that stores kept
-    samples and draws lines between them.
-    """
-    length = _LINES[0]
-    blocks = (x.shape[1] - 1 - offset) // length
-    end = offset + blocks * length
-    original = x[:, offset : end + 1]
-    rest = np.ones((len(x), blocks), bool)
-    out = original[:, :-1].copy().reshape(len(x), blocks, length)
-    for span in _LINES:
-        knots = original[:, ::span]
-        slope = np.diff(knots, axis=1) / np.float32(span)
-        inside = np.arange(span, dtype=np.float32)
-        line = knots[:, :-1, None] + slope[:, :, None] * inside
-        parts = length // span
-        error = np.abs(line - original[:, :-1].reshape(line.shape)).max(axis=2)
-        good = (error <= tolerance).reshape(len(x), blocks, parts) & rest.reshape(len(x), blocks, -1)
-        out.reshape(len(x), blocks, parts, span)[good] = line.reshape(len(x), blocks, parts, span)[good]
-        rest = (rest.reshape(len(x), blocks, -1) & ~good).repeat(2, axis=2)
-    x[:, offset:end] = out.reshape(len(x), -1)
