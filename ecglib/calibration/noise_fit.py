@@ -30,7 +30,7 @@ HEARTS, ROUNDS = 160, 8
 DAMPING = 0.8
 _MUSCLE = [BANDS_HZ.index(b) for b in ((62, 90), (90, 130), (152, 180))]
 _SKIN = [BANDS_HZ.index((35, 47))]
-_FLOOR = [BANDS_HZ.index((210, 240))]
+_FLOOR = [BANDS_HZ.index((180, 210))]
 
 
 def read_signals(folder: Path) -> tuple[np.ndarray, str]:
@@ -112,9 +112,9 @@ def _moved(s, real, simulated):
         axes = tuple(range(1, a.ndim))
         return float(np.percentile(a.mean(axes), q) - np.percentile(b.mean(axes), q))
 
-    def spread(name, bands=None):
+    def spread(name, bands=None, leads=slice(None)):
         """Ratios real to simulated of the spread over records, and within records."""
-        a, b = (getattr(m, name) if bands is None else getattr(m, name)[..., bands].mean(-1) for m in (real, simulated))
+        a, b = (getattr(m, name)[:, leads] if bands is None else getattr(m, name)[:, leads][..., bands].mean(-1) for m in (real, simulated))
         over = [np.diff(np.percentile(x.mean(1), (16, 84)))[0] for x in (a, b)]
         within = [np.median(x.std(1)) for x in (a, b)]
         return [float(np.clip((x / max(y, 1e-6)) ** DAMPING, 0.6, 1.6)) for x, y in (over, within)]
@@ -131,18 +131,26 @@ def _moved(s, real, simulated):
     wander = [10 ** (0.5 * DAMPING * off("wander", leads)) for leads in (limb, chest)]
     louder = [np.median((m.loud - m.quiet)[:, 0, _MUSCLE]) for m in (real, simulated)]
 
+    arm_lead = slice(0, 1)
+    bend = off("quiet", arm_lead, _MUSCLE[-1:]) - off("quiet", arm_lead, _MUSCLE[:1])
+    jitter_sd, _ = spread("loud", _MUSCLE, chest)
+
     def line(k, q):
         a, b = (np.percentile(m.lines[:, :2, k].max(1), q) for m in (real, simulated))
         return a - b
 
+    chest_3, limb_3 = (np.percentile(real.lines[:, x, 2].mean(1), 84) - np.percentile(
+        simulated.lines[:, x, 2].mean(1), 84) for x in (chest, limb))
     line_3 = [np.diff(np.percentile(m.lines[:, :2, 2].max(1), (50, 84)))[0] for m in (real, simulated)]
     moved = {
         "muscle_uv": np.sqrt(new_v),
         "muscle_arm": np.sqrt(new_arm / new_v),
         "muscle_leg": np.sqrt(new_leg / new_v),
         "muscle_sd": np.clip(s.muscle_sd * muscle_sd, 0.05, 2),
-        "muscle_electrode_sd": np.clip(s.muscle_electrode_sd * muscle_electrode_sd, 0.05, 1.2),
+        "muscle_electrode_sd": np.clip(s.muscle_electrode_sd * muscle_electrode_sd, 0.05, 0.8),
         "muscle_mood": np.clip(s.muscle_mood + 0.25 * (louder[0] - louder[1]), 0.05, 1.0),
+        "muscle_corner_hz": np.clip(s.muscle_corner_hz * 10 ** (0.3 * bend), 50, 400),
+        "jitter_sd": np.clip(s.jitter_sd * jitter_sd, 0.05, 0.8),
         "jitter_ms": np.clip(s.jitter_ms * 10 ** (0.4 * off("loud", chest, _MUSCLE)), 0.01, 1.0),
         "skin_uv": np.clip(s.skin_uv * 10 ** (0.4 * off("quiet", every, _SKIN)), 0.3, 30),
         "amplifier_uv": np.clip(s.amplifier_uv * 10 ** (0.4 * off("quiet", chest, _FLOOR)), 0.01, 2),
@@ -154,6 +162,7 @@ def _moved(s, real, simulated):
         "mains_uv": np.clip(s.mains_uv * 10 ** (0.4 * line(0, 84)), 0.05, 100),
         "mains_2": np.clip(s.mains_2 * 10 ** (0.4 * (line(1, 84) - line(0, 84))), 0.003, 3),
         "mains_3": np.clip(s.mains_3 * 10 ** (0.4 * (line(2, 50) - line(0, 84))), 0.003, 3),
+        "mains_chest": np.clip(s.mains_chest * 10 ** (0.4 * (chest_3 - limb_3)), 0.02, 5),
         "mains_sd": np.clip(s.mains_sd * np.clip(line_3[0] / max(line_3[1], 1e-6), 0.7, 1.4), 0.1, 1.5),
     }
     return replace(s, **{name: float(value) for name, value in moved.items()})

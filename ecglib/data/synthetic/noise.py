@@ -53,7 +53,9 @@ class NoiseSizes:
     mains_sd: float
     mains_2: float
     mains_3: float
+    mains_chest: float
     jitter_ms: float
+    jitter_sd: float
     burst: float
     step: float
     tremor: float
@@ -172,6 +174,7 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     typical = (sizes.wander_uv, sizes.skin_uv, sizes.muscle_uv, sizes.amplifier_uv, sizes.mains_uv)
     size = (spread * np.array(typical)[:, None]).astype(np.float32)
     size[0, 3:] *= sizes.wander_chest
+    size[4, 3:] *= sizes.mains_chest
     size[2, :2] *= sizes.muscle_arm
     size[2, 2] *= sizes.muscle_leg
     np.minimum(size[0], 400.0, out=size[0])
@@ -204,7 +207,7 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     return ElectrodeNoise(
         out,
         slow,
-        _mains(rng, size[4] * level, sizes, total, hz, mains_hz),
+        _mains(rng, size[4] * np.float32(level), sizes, total, hz, mains_hz),
         1e-3 * level * size[2] * width,
         1e-3 * level * np.hypot(size[0], breath),
         1e-3 * level * size[4],
@@ -212,13 +215,18 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     )
 
 
-def timing_error(clean, high, hz: float, jitter_ms: float) -> np.ndarray:
+def timing_error(clean, high, hz: float, sizes: NoiseSizes) -> np.ndarray:
     """What an uncertain time of sampling, the same for all electrodes, adds to ``clean`` (9, T): slope times error.
 
     It lies mostly above 50 Hz; ``high`` is the seed of noise there.
     """
-    error = np.random.default_rng(high.spawn_key).standard_normal(clean.shape[1], dtype=np.float32)
-    error *= np.float32(0.5e-3 * jitter_ms * hz)
+    error = np.random.default_rng([high.entropy[2], *high.spawn_key]).standard_normal(clean.shape[1] + 1, dtype=np.float32)
+    size = sizes.jitter_ms * np.exp(sizes.jitter_sd * error[-1])
+    # Errors of neighbours are alike within 4 ms, with a part that is not: the slope of real spectra above 80 Hz.
+    near = max(round(0.004 * hz), 1)
+    error = error[:-1]
+    error = 0.35 * error + np.convolve(error, np.full(near, 1 / near, np.float32), "same")
+    error *= np.float32(0.5e-3 * size * hz)
     out = np.zeros_like(clean)
     np.subtract(clean[:, 2:], clean[:, :-2], out=out[:, 1:-1])
     out *= error
@@ -235,13 +243,13 @@ def _mains(rng, size_uv, sizes, total, hz, mains_hz):
     """A line at each harmonic; its amplitude drifts, which is five bins of the spectrum."""
     lines = []
     drift = rng.standard_normal((3, 12), dtype=np.float32)
+    phase = np.exp(2j * np.pi * rng.random((9, 1), dtype=np.float32))
     for k, relative in enumerate((1.0, sizes.mains_2, sizes.mains_3)):
         at = round((k + 1) * mains_hz * total / hz)
         if at + 2 >= total * 0.48:
             break
         kernel = 0.15 * drift[k, :10].view(np.complex64)
-        kernel[2] = np.exp(1j * np.float32(3.0 * drift[k, 10]))
-        # A lead sees differences of electrodes, which nearly share one phase.
+        kernel[2] = np.exp(1j * drift[k, 10])
         amplitude = size_uv * np.float32(1e-3 * total / 2 * relative * np.exp(0.4 * (k > 0) * drift[k, 11]))
-        lines.append((at - 2, amplitude[:, None] * kernel))
+        lines.append((at - 2, amplitude[:, None] * phase ** (k + 1) * kernel))
     return lines

@@ -66,7 +66,7 @@ def record(clean, hz, n_out, rngs, ward, level, mains_hz, order):
     raw = noise.fast_mv
     raw += clean
     if sizes.jitter_ms and hz >= 2 * SHARED_HZ + 1:
-        raw += timing_error(clean, high, hz, sizes.jitter_ms)
+        raw += timing_error(clean, high, hz, sizes)
     spectrum = np.fft.rfft(_EIGHT @ raw)
     slow = noise.slow.shape[1]
     spectrum[:, :slow] += _EIGHT @ noise.slow
