@@ -28,12 +28,12 @@ EIGHT = (0, 1, 6, 7, 8, 9, 10, 11)  # I, II, V1-V6: the others follow from these
 @dataclass(frozen=True, slots=True)
 class NoiseMeasures:
     """Of N records, L = 8 leads. ``quiet`` and ``loud`` (N, L, B): log10 power (mV^2) in BANDS_HZ of the quiet
-    quarter and of the loudest tenth of windows; ``third`` (N, B) the same as quiet for III; ``wander`` (N, L):
+    quarter and of the loudest tenth of windows; ``whole`` of all; ``wander`` (N, L):
     log10 power in WANDER_HZ; ``lines`` (N, L, 3): log10 of mains over its neighbourhood."""
 
     quiet: np.ndarray
     loud: np.ndarray
-    third: np.ndarray
+    whole: np.ndarray
     wander: np.ndarray
     lines: np.ndarray
 
@@ -59,12 +59,12 @@ def _measure(record, hz, mains_hz):
     samples = record.shape[1]
     frequency = np.fft.rfftfreq(samples, 1 / hz)
     # A straight line from end to end would leak into every band.
-    leads = record[[*EIGHT, 2]].astype(np.float32)
+    leads = record[list(EIGHT)].astype(np.float32)
     ramp = np.linspace(0, 1, samples, dtype=np.float32)
     leads -= leads[:, :1] + (leads[:, -1:] - leads[:, :1]) * ramp
     spectrum = np.fft.rfft(leads)
     window = round(WINDOW_S * hz)
-    quiet, loud = [], []
+    quiet, loud, whole = [], [], []
     for low, high in BANDS_HZ:
         a, b = np.searchsorted(frequency, (low, high))
         # The band shifted to zero: its envelope needs few samples.
@@ -77,8 +77,9 @@ def _measure(record, hz, mains_hz):
         power.sort(axis=1)
         quiet.append(power[:, : max(int(QUIET * power.shape[1]), 1)].mean(1))
         loud.append(power[:, int(0.9 * power.shape[1]) :].mean(1))
-    quiet, loud = (np.log10(np.stack(x, axis=1) + 1e-12) for x in (quiet, loud))
-    density = np.square(np.abs(spectrum[:8]))
+        whole.append(power.mean(1))
+    quiet, loud, whole = (np.log10(np.stack(x, axis=1) + 1e-12) for x in (quiet, loud, whole))
+    density = np.square(np.abs(spectrum))
     slow = (frequency >= WANDER_HZ[0]) & (frequency <= WANDER_HZ[1])
     wander = np.log10(2 * density[:, slow].sum(1) / samples**2 + 1e-9)
     lines = []
@@ -87,4 +88,4 @@ def _measure(record, hz, mains_hz):
         near = density[:, away <= 0.21].mean(1)
         around = density[:, (away > 0.5) & (away < 2.0)].mean(1)
         lines.append(np.log10((near + 1e-9) / (around + 1e-9)))
-    return quiet[:8], loud[:8], quiet[8], wander, np.stack(lines, axis=1)
+    return quiet, loud, whole, wander, np.stack(lines, axis=1)

@@ -132,16 +132,17 @@ def _moved(s, real, simulated):
     louder = [np.median((m.loud - m.quiet)[:, 0, _MUSCLE]) for m in (real, simulated)]
 
     arm_lead = slice(0, 1)
-    bend = off("quiet", arm_lead, _MUSCLE[-1:]) - off("quiet", arm_lead, _MUSCLE[:1])
+    first, second, far = (off("whole", arm_lead, [b]) for b in (_MUSCLE[0], _MUSCLE[1], _FLOOR[0]))
     jitter_sd, _ = spread("loud", _MUSCLE, chest)
 
     def line(k, q):
-        a, b = (np.percentile(m.lines[:, :2, k].max(1), q) for m in (real, simulated))
+        a, b = (np.percentile(m.lines[:, :2, k].mean(1), q) for m in (real, simulated))
         return a - b
 
-    chest_3, limb_3 = (np.percentile(real.lines[:, x, 2].mean(1), 84) - np.percentile(
-        simulated.lines[:, x, 2].mean(1), 84) for x in (chest, limb))
-    line_3 = [np.diff(np.percentile(m.lines[:, :2, 2].max(1), (50, 84)))[0] for m in (real, simulated)]
+    chest_3, limb_3 = (
+        np.diff([np.percentile(m.lines[:, x, 2].mean(1), 84) for m in (simulated, real)])[0] for x in (chest, limb)
+    )
+    line_3 = [np.diff(np.percentile(m.lines[:, :2, 2].mean(1), (16, 84)))[0] for m in (real, simulated)]
     moved = {
         "muscle_uv": np.sqrt(new_v),
         "muscle_arm": np.sqrt(new_arm / new_v),
@@ -149,9 +150,10 @@ def _moved(s, real, simulated):
         "muscle_sd": np.clip(s.muscle_sd * muscle_sd, 0.05, 2),
         "muscle_electrode_sd": np.clip(s.muscle_electrode_sd * muscle_electrode_sd, 0.05, 0.8),
         "muscle_mood": np.clip(s.muscle_mood + 0.25 * (louder[0] - louder[1]), 0.05, 1.0),
-        "muscle_corner_hz": np.clip(s.muscle_corner_hz * 10 ** (0.3 * bend), 50, 400),
+        "muscle_corner_hz": np.clip(s.muscle_corner_hz * 10 ** (0.5 * (second - first)), 30, 300),
+        "muscle_floor": np.clip(s.muscle_floor * 10 ** (DAMPING * (far - second)), 1e-4, 1),
         "jitter_sd": np.clip(s.jitter_sd * jitter_sd, 0.05, 0.8),
-        "jitter_ms": np.clip(s.jitter_ms * 10 ** (0.4 * off("loud", chest, _MUSCLE)), 0.01, 1.0),
+        "jitter_ms": np.clip(s.jitter_ms * 10 ** (0.4 * off("whole", chest, _MUSCLE)), 0.01, 2.0),
         "skin_uv": np.clip(s.skin_uv * 10 ** (0.4 * off("quiet", every, _SKIN)), 0.3, 30),
         "amplifier_uv": np.clip(s.amplifier_uv * 10 ** (0.4 * off("quiet", chest, _FLOOR)), 0.01, 2),
         "wander_uv": s.wander_uv * wander[0],
@@ -161,7 +163,7 @@ def _moved(s, real, simulated):
         "wander_electrode_sd": np.clip(s.wander_electrode_sd * wander_electrode_sd, 0.05, 1.5),
         "mains_uv": np.clip(s.mains_uv * 10 ** (0.4 * line(0, 84)), 0.05, 100),
         "mains_2": np.clip(s.mains_2 * 10 ** (0.4 * (line(1, 84) - line(0, 84))), 0.003, 3),
-        "mains_3": np.clip(s.mains_3 * 10 ** (0.4 * (line(2, 50) - line(0, 84))), 0.003, 3),
+        "mains_3": np.clip(s.mains_3 * 10 ** (0.5 * (line(2, 50) - line(0, 84))), 0.003, 3),
         "mains_chest": np.clip(s.mains_chest * 10 ** (0.4 * (chest_3 - limb_3)), 0.02, 5),
         "mains_sd": np.clip(s.mains_sd * np.clip(line_3[0] / max(line_3[1], 1e-6), 0.7, 1.4), 0.1, 1.5),
     }

@@ -26,7 +26,8 @@ class NoiseSizes:
     """Typical size, spread over records and over electrodes (standard deviations of logarithms), chances.
 
     wander_uv, breath_uv: root mean square; skin_uv: density in uV per root hertz at 1 Hz, falling as
-    f**-skin_slope; muscle_uv: plateau density, between 18 Hz and muscle_corner_hz; amplifier_uv: white density;
+    f**-skin_slope; muscle_uv: plateau density, between 18 Hz and muscle_corner_hz, and
+    muscle_floor its power far above, relative to it; amplifier_uv: white density;
     mains_uv: amplitude, with mains_2 and mains_3 that of the harmonics relative to it. *_arm, *_leg, *_chest:
     factor of these electrodes; jitter_ms: error in time of the samples kept, which roughens steep waves. The others: chance per record.
     """
@@ -46,6 +47,7 @@ class NoiseSizes:
     muscle_arm: float
     muscle_leg: float
     muscle_corner_hz: float
+    muscle_floor: float
     muscle_mood: float
     amplifier_uv: float
     amplifier_sd: float
@@ -114,7 +116,7 @@ def ward_of(cohort: str) -> Ward:
 
 
 @cache
-def _shapes(total: int, hz: float, corner_hz: float, slope: float):
+def _shapes(total: int, hz: float, corner_hz: float, floor: float, slope: float):
     """Frequencies; unit-power spectral shapes of wander; of skin; squared shapes of (muscle, amplifier); waves."""
     frequency = np.fft.rfftfreq(total, 1 / hz)
     slow = frequency[frequency < SLOW_HZ]
@@ -123,7 +125,7 @@ def _shapes(total: int, hz: float, corner_hz: float, slope: float):
     wander /= np.sqrt((wander[slow > 0.1] ** 2).sum() * frequency[1])
     skin = np.maximum(f, 0.3) ** -slope * np.cos(np.pi / 2 * slow / SLOW_HZ)
     muscle = frequency**2 / (frequency**2 + 18.0**2) / (1 + (frequency / corner_hz) ** 2)
-    fast = np.stack([muscle**2, np.ones_like(muscle)])
+    fast = np.stack([muscle**2 + floor, np.ones_like(muscle)])
     t = np.arange(total) / total
     k = np.arange(1, _WAVES + 1)[:, None]
     waves = np.concatenate([np.cos(2 * np.pi * k * t), np.sin(2 * np.pi * k * t)])
@@ -158,7 +160,9 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     """
     z = rng.standard_normal((5, 10), dtype=np.float32)
     u = rng.random(12).tolist()
-    frequency, slow_hz, wander, skin, fast, waves, t = _shapes(total, hz, sizes.muscle_corner_hz, sizes.skin_slope)
+    frequency, slow_hz, wander, skin, fast, waves, t = _shapes(
+        total, hz, sizes.muscle_corner_hz, sizes.muscle_floor, sizes.skin_slope
+    )
     step_hz = frequency[1]
     below = int(np.searchsorted(frequency, min(SHARED_HZ, hz / 2) - 1e-9, side="right"))
     white = _white(low, below)
@@ -222,10 +226,10 @@ def timing_error(clean, high, hz: float, sizes: NoiseSizes) -> np.ndarray:
     """
     error = np.random.default_rng([high.entropy[2], *high.spawn_key]).standard_normal(clean.shape[1] + 1, dtype=np.float32)
     size = sizes.jitter_ms * np.exp(sizes.jitter_sd * error[-1])
-    # Errors of neighbours are alike within 4 ms, with a part that is not: the slope of real spectra above 80 Hz.
-    near = max(round(0.004 * hz), 1)
+    # Errors within 10 ms are alike, with a small part that is not: the slope of real spectra above 80 Hz.
+    box = np.full(max(round(0.006 * hz), 1), 1 / max(round(0.006 * hz), 1), np.float32)
     error = error[:-1]
-    error = 0.35 * error + np.convolve(error, np.full(near, 1 / near, np.float32), "same")
+    error = 0.22 * error + np.convolve(np.convolve(error, box, "same"), box, "same")
     error *= np.float32(0.5e-3 * size * hz)
     out = np.zeros_like(clean)
     np.subtract(clean[:, 2:], clean[:, :-2], out=out[:, 1:-1])
