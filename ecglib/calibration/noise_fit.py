@@ -114,7 +114,10 @@ def _moved(s, real, simulated):
 
     def spread(name, bands=None, leads=slice(None)):
         """Ratios real to simulated of the spread over records, and within records."""
-        a, b = (getattr(m, name)[:, leads] if bands is None else getattr(m, name)[:, leads][..., bands].mean(-1) for m in (real, simulated))
+        a, b = (
+            getattr(m, name)[:, leads] if bands is None else getattr(m, name)[:, leads][..., bands].mean(-1)
+            for m in (real, simulated)
+        )
         over = [np.diff(np.percentile(x.mean(1), (16, 84)))[0] for x in (a, b)]
         within = [np.median(x.std(1)) for x in (a, b)]
         return [float(np.clip((x / max(y, 1e-6)) ** DAMPING, 0.6, 1.6)) for x, y in (over, within)]
@@ -125,14 +128,14 @@ def _moved(s, real, simulated):
     # I sees both arms, II one arm and the leg, a chest lead itself and a ninth of each limb.
     new_arm = power[0] * arm
     new_leg = max(power[1] * (arm + leg) - new_arm, 0.03 * new_arm)
-    new_v = max(power[2] * (v + (2 * arm + leg) / 9) - (2 * new_arm + new_leg) / 9, 0.03 * new_arm)
+    new_v = max(power[2] * (v + (2 * arm + leg) / 9) - (2 * new_arm + new_leg) / 9, 0.01 * new_arm)
     muscle_sd, muscle_electrode_sd = spread("quiet", _MUSCLE)
     wander_sd, wander_electrode_sd = spread("wander")
     wander = [10 ** (0.5 * DAMPING * off("wander", leads)) for leads in (limb, chest)]
     louder = [np.median((m.loud - m.quiet)[:, 0, _MUSCLE]) for m in (real, simulated)]
 
     arm_lead = slice(0, 1)
-    first, second, far = (off("whole", arm_lead, [b]) for b in (_MUSCLE[0], _MUSCLE[1], _FLOOR[0]))
+    first, second, far = (off("quiet", arm_lead, [b]) for b in (_MUSCLE[0], _MUSCLE[1], _FLOOR[0]))
     jitter_sd, _ = spread("loud", _MUSCLE, chest)
 
     def line(k, q):
@@ -153,7 +156,8 @@ def _moved(s, real, simulated):
         "muscle_corner_hz": np.clip(s.muscle_corner_hz * 10 ** (0.5 * (second - first)), 30, 300),
         "muscle_floor": np.clip(s.muscle_floor * 10 ** (DAMPING * (far - second)), 1e-4, 1),
         "jitter_sd": np.clip(s.jitter_sd * jitter_sd, 0.05, 0.8),
-        "jitter_ms": np.clip(s.jitter_ms * 10 ** (0.4 * off("whole", chest, _MUSCLE)), 0.01, 2.0),
+        "jitter_ms": np.clip(s.jitter_ms * 10 ** (0.4 * off("whole", chest, _MUSCLE[:2])), 0.01, 2.0),
+        "storage_uv": np.clip(s.storage_uv * 10 ** (0.4 * off("whole", chest, _FLOOR)), 0.1, 60),
         "skin_uv": np.clip(s.skin_uv * 10 ** (0.4 * off("quiet", every, _SKIN)), 0.3, 30),
         "amplifier_uv": np.clip(s.amplifier_uv * 10 ** (0.4 * off("quiet", chest, _FLOOR)), 0.01, 2),
         "wander_uv": s.wander_uv * wander[0],
@@ -191,19 +195,24 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cohort", default="ptb-xl")
     parser.add_argument("--out", type=Path, default=noise.TABLE)
+    parser.add_argument("--source", default="", help="words for the note in the file, such as the data set's name")
     parser.add_argument("--hearts", type=int, default=HEARTS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     args = parser.parse_args()
-    cohort_named(args.cohort)
+    mains_hz = cohort_named(args.cohort).mains_hz[0]
     signals, fingerprint = read_signals(args.folder)
     table = dict(noise.wards())
-    notes = {name: "assumed" for name in table} | notes_of(noise.TABLE)
+    notes = dict.fromkeys(table, "assumed") | notes_of(noise.TABLE)
     ward = fit(
-        measure_noise(signals, HZ), simulated_hearts(args.cohort, args.hearts), table[args.cohort], args.rounds
+        measure_noise(signals, HZ, mains_hz),
+        simulated_hearts(args.cohort, args.hearts),
+        table[args.cohort],
+        args.rounds,
     )
     table[args.cohort] = ward
     notes[args.cohort] = (
-        f"fitted {date.today().isoformat()} to {len(signals)} unlabelled signals, fingerprint {fingerprint}"
+        f"fitted {date.today().isoformat()} to {len(signals)} unlabelled signals"
+        f"{' of ' + args.source if args.source else ''}, fingerprint {fingerprint}"
     )
     atomic_write(args.out, table_text(table, notes))
     print(f"{args.cohort}: {len(signals)} signals, fingerprint {fingerprint}; {args.out.name} written")

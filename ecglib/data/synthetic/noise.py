@@ -18,6 +18,7 @@ from ecglib.errors import ParameterError
 TABLE = Path(__file__).with_name("noise.toml")
 SLOW_HZ = 45.0  # wander and skin noise end here
 SHARED_HZ = 50.0  # up to here two sampling rates show the same noise
+STEEP_MV_PER_S = 15.0  # slopes above are QRS complexes
 _WAVES = 6  # slow waves of muscle tension in a record
 
 
@@ -25,11 +26,11 @@ _WAVES = 6  # slow waves of muscle tension in a record
 class NoiseSizes:
     """Typical size, spread over records and over electrodes (standard deviations of logarithms), chances.
 
-    wander_uv, breath_uv: root mean square; skin_uv: density in uV per root hertz at 1 Hz, falling as
-    f**-skin_slope; muscle_uv: plateau density, between 18 Hz and muscle_corner_hz, and
-    muscle_floor its power far above, relative to it; amplifier_uv: white density;
-    mains_uv: amplitude, with mains_2 and mains_3 that of the harmonics relative to it. *_arm, *_leg, *_chest:
-    factor of these electrodes; jitter_ms: error in time of the samples kept, which roughens steep waves. The others: chance per record.
+    wander_uv, breath_uv: root mean square. skin_uv: density in uV per root hertz at 1 Hz, falling as
+    f**-skin_slope. muscle_uv: plateau density, between 18 Hz and muscle_corner_hz; muscle_floor: its power far
+    above, relative to the plateau. amplifier_uv: white density. mains_uv: amplitude, with mains_2 and mains_3 that
+    of the harmonics relative to it. *_arm, *_leg, *_chest: factor of these electrodes. jitter_ms: error in time of
+    the samples and storage_uv: error in size, both of steep waves. The others: chance per record.
     """
 
     wander_uv: float
@@ -58,6 +59,7 @@ class NoiseSizes:
     mains_chest: float
     jitter_ms: float
     jitter_sd: float
+    storage_uv: float
     burst: float
     step: float
     tremor: float
@@ -141,8 +143,8 @@ def _white(generator, n):
 @dataclass(frozen=True, slots=True)
 class ElectrodeNoise:
     """Noise at nine electrodes. ``fast_mv`` (9, T) in time; ``slow`` (9, S) the first bins of a spectrum;
-    ``lines``: (first bin, (9, 5) spectrum) per mains harmonic, the fundamental first; ``muscle_mv`` (9,) and
-    ``wander_mv`` (9,): root mean square sizes; ``mains_mv`` (9,): amplitude."""
+    ``lines``: (first bin, (9, 5) spectrum) per mains harmonic, the fundamental first; ``muscle_mv``, up to 50 Hz,
+    and ``wander_mv``: (9,) root mean square sizes; ``mains_mv`` (9,): amplitude; ``moved``: a burst or a step."""
 
     fast_mv: np.ndarray
     slow: np.ndarray
@@ -201,13 +203,13 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     envelope = np.exp(mood @ waves)
     if moved := u[4] < sizes.burst:
         burst = np.exp(-(((t - np.float32(0.1 + 0.8 * u[5])) / np.float32(0.02 + 0.1 * u[6])) ** 2))
-        envelope += 5.0 * np.abs(z[4, :4, None]) * burst
+        envelope += 3.0 * np.abs(z[4, :4, None]) * burst
     out[:3] *= envelope[:3]
     out[3:] *= envelope[3]
     if u[7] < sizes.step:
         out[int(u[8] * 9)] += _step(t, total / hz, u) * np.float32(level * np.copysign(0.2 + u[9], z[0, 0]))
         moved = True
-    width = np.sqrt(float(fast[0].sum()) * step_hz)
+    width = np.sqrt(float(fast[0, :below].sum()) * step_hz)
     return ElectrodeNoise(
         out,
         slow,
@@ -219,22 +221,27 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     )
 
 
-def timing_error(clean, high, hz: float, sizes: NoiseSizes) -> np.ndarray:
-    """What an uncertain time of sampling, the same for all electrodes, adds to ``clean`` (9, T): slope times error.
+def storage_error(clean, high, hz: float, sizes: NoiseSizes) -> np.ndarray:
+    """What storing adds to steep waves of ``clean`` (9, T), mostly above 50 Hz; ``high`` is the seed of noise there.
 
-    It lies mostly above 50 Hz; ``high`` is the seed of noise there.
+    Two parts: samples at uncertain times (slope times error), and an error of fixed size wherever the wave is steep,
+    as a compression with a tolerance leaves it.
     """
-    error = np.random.default_rng([high.entropy[2], *high.spawn_key]).standard_normal(clean.shape[1] + 1, dtype=np.float32)
-    size = sizes.jitter_ms * np.exp(sizes.jitter_sd * error[-1])
-    # Errors within 10 ms are alike, with a small part that is not: the slope of real spectra above 80 Hz.
+    rng = np.random.default_rng([high.entropy[2], *high.spawn_key])
+    error = rng.standard_normal((2, clean.shape[1]), dtype=np.float32)
+    size = np.exp(sizes.jitter_sd * error[0, 0])
+    # Errors of time are alike within 10 ms: the slope of real spectra between 60 and 130 Hz.
     box = np.full(max(round(0.006 * hz), 1), 1 / max(round(0.006 * hz), 1), np.float32)
-    error = error[:-1]
-    error = 0.22 * error + np.convolve(np.convolve(error, box, "same"), box, "same")
-    error *= np.float32(0.5e-3 * size * hz)
-    out = np.zeros_like(clean)
-    np.subtract(clean[:, 2:], clean[:, :-2], out=out[:, 1:-1])
-    out *= error
-    return out
+    late = np.convolve(np.convolve(error[0], box, "same"), box, "same") * np.float32(1e-3 * sizes.jitter_ms * size)
+    slope = np.zeros_like(clean)
+    np.subtract(clean[:, 2:], clean[:, :-2], out=slope[:, 1:-1])
+    slope *= np.float32(0.5 * hz)  # mV/s
+    steep = np.abs(slope)
+    steep /= steep + np.float32(STEEP_MV_PER_S)
+    slope *= late
+    slope += np.float32(1e-3 * sizes.storage_uv * size) * steep * error[1]
+    slope *= steep
+    return slope
 
 
 def _step(t, seconds, u):

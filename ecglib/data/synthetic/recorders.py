@@ -114,7 +114,7 @@ def response(recorder: Recorder, high_pass_hz: float, low_pass_hz: float, mains_
 
 @cache
 def interpolation(own_hz: float, hz: float) -> tuple[int, int, np.ndarray]:
-    """From ``own_hz`` up to ``hz``: (p, q, (p + 6, q) float32): q samples come from p own ones and three on either side.
+    """From ``own_hz`` up to ``hz``: (p, q, (p + 6, q) float32): q samples from p own, 3 either side.
 
     Lanczos's kernel of six samples; it leaves own samples as they are.
     """
@@ -127,7 +127,7 @@ def interpolation(own_hz: float, hz: float) -> tuple[int, int, np.ndarray]:
 
 def interpolate(own: np.ndarray, own_hz: float, hz: float, samples: int) -> np.ndarray:
     """(L, T) at ``own_hz``, with three samples before the first wanted, to (L, samples) at ``hz``."""
-    p, q, weights = interpolation(own_hz, hz)
+    p, _, weights = interpolation(own_hz, hz)
     windows = np.lib.stride_tricks.sliding_window_view(own, len(weights), axis=1)[:, ::p]
     return (windows @ weights).reshape(len(own), -1)[:, :samples]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecglib.data.synthetic.body import ELECTRODES, twelve_leads
-from ecglib.data.synthetic.noise import SHARED_HZ, electrode_noise, timing_error
+from ecglib.data.synthetic.noise import SHARED_HZ, electrode_noise, storage_error
 from ecglib.data.synthetic.recorders import MARGIN, interpolate, own_samples, response
 from ecglib.signals import LEADS
 
@@ -18,7 +18,7 @@ _EIGHT[2:, :3] = -1 / 3
 _EIGHT[np.arange(2, 8), np.arange(3, 9)] = 1
 _TWELVE_SQUARED = twelve_leads(_EIGHT) ** 2
 
-NOISY_MV = 0.035  # root mean square of muscle noise at which a reader calls a lead noisy (assumed)
+NOISY_MV = 0.018  # root mean square of muscle noise up to 50 Hz at which a reader calls a lead noisy (assumed)
 MAINS_MV = 0.025  # amplitude of mains that is visible at 10 mm/mV (assumed: a quarter of a millimetre)
 WANDER_MV = 0.15  # root mean square of wander that a reader remarks on (assumed)
 
@@ -65,8 +65,8 @@ def record(clean, hz, n_out, rngs, ward, level, mains_hz, order):
     noise = electrode_noise(rng, low, high, total, hz, sizes, level, mains_hz)
     raw = noise.fast_mv
     raw += clean
-    if sizes.jitter_ms and hz >= 2 * SHARED_HZ + 1:
-        raw += timing_error(clean, high, hz, sizes)
+    if (sizes.jitter_ms or sizes.storage_uv) and hz >= 2 * SHARED_HZ + 1:
+        raw += storage_error(clean, high, hz, sizes)
     spectrum = np.fft.rfft(_EIGHT @ raw)
     slow = noise.slow.shape[1]
     spectrum[:, :slow] += _EIGHT @ noise.slow
