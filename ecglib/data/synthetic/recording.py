@@ -65,9 +65,10 @@ def record(clean, hz, n_out, rngs, ward, level, mains_hz, order):
     noise = electrode_noise(rng, low, high, total, hz, sizes, level, mains_hz)
     raw = noise.fast_mv
     raw += clean
-    if (sizes.jitter_ms or sizes.storage_uv) and hz >= 2 * SHARED_HZ + 1:
-        raw += storage_error(clean, high, hz, sizes)
     spectrum = np.fft.rfft(_EIGHT @ raw)
+    if (sizes.jitter_ms or sizes.storage_uv) and hz >= 2 * SHARED_HZ + 1:
+        above = int(SHARED_HZ * total / hz) + 1  # slower copies of the record cannot carry it
+        spectrum[:, above:] += np.fft.rfft(_EIGHT @ storage_error(clean, high, hz, sizes))[:, above:]
     slow = noise.slow.shape[1]
     spectrum[:, :slow] += _EIGHT @ noise.slow
     left = 1.0 if recorder.mains == "notch" else recorder.mains_left
