@@ -135,6 +135,22 @@ def _shapes(total: int, hz: float, corner_hz: float, floor: float, slope: float)
     return frequency, *(a.astype(np.float32) for a in arrays), t.astype(np.float32)
 
 
+@cache
+def _spreads(sizes: NoiseSizes):
+    """Of wander, skin, muscle, amplifier, mains: spreads (5, 1) over records and electrodes, typical sizes (5, 9)."""
+    records = [sizes.wander_sd, sizes.skin_sd, sizes.muscle_sd, sizes.amplifier_sd, sizes.mains_sd]
+    electrodes = [sizes.wander_electrode_sd, sizes.skin_electrode_sd, sizes.muscle_electrode_sd, 0.2, 0.6]
+    typical = np.ones((5, 9)) * np.array(
+        [[sizes.wander_uv], [sizes.skin_uv], [sizes.muscle_uv], [sizes.amplifier_uv], [sizes.mains_uv]]
+    )
+    typical[0, 3:] *= sizes.wander_chest
+    typical[4, 3:] *= sizes.mains_chest
+    typical[2, :2] *= sizes.muscle_arm
+    typical[2, 2] *= sizes.muscle_leg
+    columns = (np.array(x, np.float32)[:, None] for x in (records, electrodes))
+    return *columns, typical.astype(np.float32)
+
+
 def _white(generator, n):
     """(9, n) complex normal numbers, drawn frequency by frequency so that a longer spectrum begins alike."""
     return generator.standard_normal((n, 18), dtype=np.float32).view(np.complex64).T
@@ -171,18 +187,8 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     if below < len(frequency):
         white = np.hstack([white, _white(np.random.default_rng(high), len(frequency) - below)])
     scale = level * 1e-3 * total / 2 * np.sqrt(step_hz)  # uV per root hertz to a bin of the spectrum
-    spread = np.exp(
-        np.array([sizes.wander_sd, sizes.skin_sd, sizes.muscle_sd, sizes.amplifier_sd, sizes.mains_sd]) * z[:, 9]
-    )[:, None] * np.exp(
-        np.array([[sizes.wander_electrode_sd], [sizes.skin_electrode_sd], [sizes.muscle_electrode_sd], [0.2], [0.6]])
-        * z[:, :9]
-    )
-    typical = (sizes.wander_uv, sizes.skin_uv, sizes.muscle_uv, sizes.amplifier_uv, sizes.mains_uv)
-    size = (spread * np.array(typical)[:, None]).astype(np.float32)
-    size[0, 3:] *= sizes.wander_chest
-    size[4, 3:] *= sizes.mains_chest
-    size[2, :2] *= sizes.muscle_arm
-    size[2, 2] *= sizes.muscle_leg
+    over_records, over_electrodes, typical = _spreads(sizes)
+    size = typical * np.exp(over_records * z[:, 9:] + over_electrodes * z[:, :9])
     np.minimum(size[0], 400.0, out=size[0])
 
     slow = size[0][:, None] * wander + size[1][:, None] * skin
