@@ -22,7 +22,7 @@ _TWELVE_SQUARED = twelve_leads(_EIGHT) ** 2
 
 NOISY_MV = 0.018  # root mean square of muscle noise up to 50 Hz at which a reader calls a lead noisy (assumed)
 MAINS_MV = 0.025  # amplitude of mains that is visible at 10 mm/mV (assumed: a quarter of a millimetre)
-WANDER_MV = 0.15  # root mean square of wander that a reader remarks on (assumed)
+WANDER_MV = 0.06  # root mean square of wander that a reader remarks on: 2 mm from top to bottom (assumed)
 
 
 @dataclass(frozen=True, slots=True)
