@@ -19,7 +19,7 @@ from ecglib.errors import ParameterError
 
 LEADS = "I II III aVR aVL aVF V1 V2 V3 V4 V5 V6".split()
 CALM = {f"{kind}_mv_{lead}": value for lead in LEADS for kind, value in (("st", 0.0), ("t_amp", 0.3))}
-QUIET = {"swapped": "", "noisy_leads": (), "flat_leads": (), "mains": False, "wander": False}
+QUIET = {"swapped": "", "noisy": (), "flat": (), "mains": False, "wander": False}
 
 
 def texts(findings, features=None, n=400, style="mimic", sex="F", **kwargs):
@@ -173,9 +173,9 @@ def test_sites_and_hedges_need_evidence():
         ({"swapped": "RA/LA"}, "arm", "sequence"),
         ({"swapped": "LA/LL"}, "limb lead reversal", "arm "),
         ({"swapped": "V2/V3"}, "sequence error: v2,v3", "reversal"),
-        ({"flat_leads": ("V4",)}, "faulty v4", "artifact"),
-        ({"flat_leads": ("V5", "II")}, "unsuitable for analysis: ii v5", "faulty"),
-        ({"noisy_leads": ("V1", "V2")}, "artifact in lead(s) v1,v2", "missing"),
+        ({"flat": ("V4",)}, "faulty v4", "artifact"),
+        ({"flat": ("V5", "II")}, "unsuitable for analysis: ii v5", "faulty"),
+        ({"noisy": ("V1", "V2")}, "artifact in lead(s) v1,v2", "missing"),
         ({"wander": True}, "baseline", "interference"),
         ({"mains": True}, "interference", "baseline"),
     ],
@@ -203,7 +203,7 @@ def test_a_quiet_recording_gets_no_remark():
 
 
 def test_remarks_speak_of_no_finding_and_come_first():
-    disturbed = SimpleNamespace(**QUIET | {"flat_leads": ("V1",)})
+    disturbed = SimpleNamespace(**QUIET | {"flat": ("V1",)})
     said = [t for t in texts(("AFIB",), disturbance=disturbed) if "v1" in t]
     assert said
     assert all(t.index("v1") < t.index("fib") for t in said)

@@ -90,8 +90,8 @@ def is_true(code, findings):
 def simulated(n, cohort):
     out = []
     for i in range(n):
-        _, case, findings, features, _, _ = simulate_tracing(cohort, 23, i, 100, 10.0)
-        out.append((findings, features, case.age, case.sex, case.events))
+        x = simulate_tracing(cohort, 23, i, 100, 10.0)
+        out.append((x.findings, x.features, x.case.age, x.case.sex, x.case.events))
     return out
 
 

@@ -170,8 +170,8 @@ def simulated(n=600, cohort="mimic-iv-ecg"):
     """(findings, features, age, sex) of real simulator output."""
     out = []
     for i in range(n):
-        _, case, findings, features, _, _ = simulate_tracing(cohort, 5, i, 100, 10.0)
-        out.append((tuple(findings), features, case.age, case.sex))
+        x = simulate_tracing(cohort, 5, i, 100, 10.0)
+        out.append((tuple(x.findings), x.features, x.case.age, x.case.sex))
     return out
 
 

@@ -11,8 +11,8 @@ HZ = 500
 
 
 def tracing(codes, index, hz=HZ):
-    ecg, case, findings, features, _, _ = simulate_tracing("ptb-xl", 99, index, hz, 10.0, codes=set(codes))
-    return ecg, case, set(findings), features
+    x = simulate_tracing("ptb-xl", 99, index, hz, 10.0, codes=set(codes))
+    return x.ecg_mv, x.case, set(x.findings), x.features
 
 
 def r_peaks(ecg, hz=HZ):
@@ -57,8 +57,9 @@ def test_rate_findings_follow_the_rate(code, low, high):
 def test_findings_and_measurements_never_disagree():
     for cohort in ("mimic-iv-ecg", "csn"):
         for index in range(150):
-            _, _, findings, features, _, _ = simulate_tracing(cohort, 1, index, 100, 10.0)
-            findings, rate, pr = set(findings), features["rate_bpm"], features["pr_ms"]
+            x = simulate_tracing(cohort, 1, index, 100, 10.0)
+            findings, features = set(x.findings), x.features
+            rate, pr = features["rate_bpm"], features["pr_ms"]
             assert ("1AVB" in findings) <= (pr > 200)
             assert ("SBRAD" in findings) <= (rate < 60)
             assert ("STACH" in findings) <= (rate > 100)

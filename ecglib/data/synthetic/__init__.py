@@ -1,9 +1,9 @@
 """The simulator: 12-lead ECGs with report, findings, labels and true measurements, from a seed alone."""
 
 from ecglib.data.synthetic.cohorts import COHORTS, Cohort
-from ecglib.data.synthetic.generate import SimulatedRecord, simulate_record, simulate_tracing
+from ecglib.data.synthetic.generate import SimulatedRecord, Tracing, simulate_record, simulate_tracing
 
-__all__ = ["COHORTS", "Cohort", "SimulatedRecord", "simulate_record", "simulate_store", "simulate_tracing"]
+__all__ = ["COHORTS", "Cohort", "SimulatedRecord", "Tracing", "simulate_record", "simulate_store", "simulate_tracing"]
 
 
 def simulate_store(*args, **kwargs):

@@ -26,6 +26,7 @@ class Cohort:
     noise: float
     sloppiness: float
     mains_hz: tuple[float, ...]
+    ward: str = ""  # whose noise and recorders it has, where they are not listed under its own name
 
 
 # condition: weight in mimic-iv-ecg (flat), ptb-xl, cpsc2018, csn
@@ -142,9 +143,9 @@ COHORTS: dict[str, Cohort] = {
         Cohort("mimic-iv-ecg", 0, "mimic", 0.18, (0.42, 0.36, 0.22), _weights(0), 58, 1.1, 1.2, (60.0, 50.0)),
         Cohort("ptb-xl", 1, "ptb-xl", 0.38, (0.45, 0.35, 0.20), _weights(1), 60, 1.0, 1.0, (50.0,)),
         Cohort("cpsc2018", 2, "cpsc", 0.14, (0.75, 0.20, 0.05), _weights(2), 60, 1.1, 1.0, (50.0,)),
-        Cohort("ptb-xl as counted", 4, "ptb-xl", 0.44, (0.50, 0.32, 0.18), _counted(), 60, 1.0, 1.0, (50.0,)),
+        Cohort("ptb-xl as counted", 4, "ptb-xl", 0.44, (0.50, 0.32, 0.18), _counted(), 60, 1.0, 1.0, (50.0,), "ptb-xl"),
         Cohort("csn", 3, "csn", 0.16, (0.50, 0.34, 0.16), _weights(3), 57, 1.0, 1.0, (50.0,)),
-        Cohort("ptb-xl in german", 5, "ptb-xl-german", 0.38, (0.45, 0.35, 0.20), _weights(1), 60, 1.0, 1.0, (50.0,)),
+        Cohort("ptb-xl in german", 5, "ptb-xl-german", 0.38, (0.45, 0.35, 0.2), _weights(1), 60, 1, 1, (50,), "ptb-xl"),
     )
 }
 

@@ -7,13 +7,14 @@ import numpy as np
 from ecglib.data.labels import FINDINGS, findings_to_labels
 from ecglib.data.synthetic import atria, rhythm, ventricles
 from ecglib.data.synthetic.arrhythmias import build
-from ecglib.data.synthetic.body import sample_body
-from ecglib.data.synthetic.cases import ECTOPY, choose_conditions
+from ecglib.data.synthetic.body import Body, sample_body
+from ecglib.data.synthetic.cases import ECTOPY, Case, choose_conditions
 from ecglib.data.synthetic.cohorts import COHORTS, cohort_named
 from ecglib.data.synthetic.events import count_events
 from ecglib.data.synthetic.features import MEASURED, derived_findings, measure
+from ecglib.data.synthetic.noise import ward_of
 from ecglib.data.synthetic.patients import sample_case, sample_person
-from ecglib.data.synthetic.recording import PAD, record
+from ecglib.data.synthetic.recording import PAD, Disturbance, record
 from ecglib.data.synthetic.repolarisation import recover
 from ecglib.data.synthetic.waves import Waves, add_beats
 from ecglib.errors import ParameterError
@@ -34,6 +35,21 @@ class SimulatedRecord:
     age: float
     sex: str
     patient: str
+    disturbance: Disturbance
+
+
+@dataclass(slots=True)
+class Tracing:
+    """A simulated record before its report: ``words`` is the generator that the report draws from."""
+
+    ecg_mv: np.ndarray
+    case: Case
+    findings: tuple[str, ...]
+    features: dict[str, float]
+    patient: str
+    words: np.random.Generator
+    disturbance: Disturbance
+    body: Body
 
 
 def simulate_record(
@@ -46,21 +62,52 @@ def simulate_record(
     """
     from ecglib.data.synthetic.reports import write_report
 
-    ecg, case, findings, features, patient, rng = simulate_tracing(
-        cohort, seed, index, sampling_rate_hz, duration_s, codes
-    )
+    x = simulate_tracing(cohort, seed, index, sampling_rate_hz, duration_s, codes)
     style = cohort_named(cohort).style
-    report = write_report(findings, features, age=case.age, sex=case.sex, style=style, rng=rng, events=case.events)
-    labels = findings_to_labels(findings)
-    return SimulatedRecord(ecg, report, findings, labels, features, case.age, case.sex, patient)
+    said = {"events": x.case.events, "disturbance": x.disturbance}
+    report = write_report(x.findings, x.features, age=x.case.age, sex=x.case.sex, style=style, rng=x.words, **said)
+    labels = findings_to_labels(x.findings)
+    return SimulatedRecord(
+        x.ecg_mv, report, x.findings, labels, x.features, x.case.age, x.case.sex, x.patient, x.disturbance
+    )
 
 
-def simulate_tracing(cohort, seed, index, sampling_rate_hz, duration_s, codes=None):
-    """Everything but the words: (ecg, case, findings, features, patient, generator for the report).
+def simulate_tracing(cohort, seed, index, sampling_rate_hz, duration_s, codes=None) -> Tracing:
+    """Everything but the words.
 
     ``codes`` asks for given conditions (keys of a cohort's weights; none: a healthy heart) instead of the
     cohort's mixture, for plots and tests; ParameterError on one that is not known.
     """
+    heart = simulate_heart(cohort, seed, index, sampling_rate_hz, duration_s, codes)
+    n = round(duration_s * sampling_rate_hz)
+    ward, order = ward_of(cohort_named(cohort).ward or cohort), heart.body.order
+    ecg, disturbance = record(
+        heart.clean_mv, sampling_rate_hz, n, heart.noise_rngs, ward, heart.level, heart.mains_hz, order
+    )
+    return Tracing(
+        ecg, heart.case, heart.findings, heart.features, heart.patient, heart.words, disturbance, heart.body
+    )
+
+
+@dataclass(slots=True)
+class Heart:
+    """A record before its recording: electrode potentials (9, T) of the padded record, what is true of it, and
+    what ``recording.record`` takes: generators, level of noise, mains frequency."""
+
+    clean_mv: np.ndarray
+    case: Case
+    findings: tuple[str, ...]
+    features: dict[str, float]
+    patient: str
+    words: np.random.Generator
+    noise_rngs: tuple
+    level: float
+    mains_hz: float
+    body: Body
+
+
+def simulate_heart(cohort, seed, index, sampling_rate_hz, duration_s, codes=None) -> Heart:
+    """The heart of ``simulate_tracing``, not yet recorded; the same arguments."""
     plan = cohort_named(cohort)
     owner = index - 1 if index % REPEATS == REPEATS - 1 else index
     person_rng = np.random.default_rng([seed, plan.number, owner, 1])
@@ -73,16 +120,15 @@ def simulate_tracing(cohort, seed, index, sampling_rate_hz, duration_s, codes=No
     case = sample_case(person, chosen, rng)
     if owner != index:
         case.age = float(min(case.age + int(rng.integers(0, 4)), 95))
-    clean, features, findings = _heart(case, plan, duration_s, sampling_rate_hz, rng)
-    n = round(duration_s * sampling_rate_hz)
-    mains = float(settings.choice(plan.mains_hz))
-    ecg = record(clean, sampling_rate_hz, n, (settings, low, high), plan.noise, mains)
-    return ecg, case, findings, features, f"sim-{plan.number}-{seed}-{owner}", words
-
-
-def _heart(case, plan, duration_s, hz, rng):
-    """Electrode potentials (9, T) of the padded record, its features and its findings."""
     body = sample_body(rng, case.sex, case.habitus, plan.sloppiness)
+    clean, features, findings = _heart(case, body, duration_s, sampling_rate_hz, rng)
+    mains = float(settings.choice(plan.mains_hz))
+    patient = f"sim-{plan.number}-{seed}-{owner}"
+    return Heart(clean, case, findings, features, patient, words, (settings, low, high), plan.noise, mains, body)
+
+
+def _heart(case, body, duration_s, hz, rng):
+    """Electrode potentials (9, T) of the padded record, its features and its findings."""
     total = 2 * round(duration_s * PAD * hz / 2)
     begin = -(total - round(duration_s * hz)) // 2 / hz
     beats = build(case, duration_s, rng)
@@ -259,4 +305,4 @@ def _findings(case, beats, features, derived, seen, kinds):
 _ORDER = {code: i for i, code in enumerate(FINDINGS)}
 _HARMLESS = frozenset({"SR", "EREPOL"})
 
-__all__ = ["COHORTS", "ECTOPY", "SimulatedRecord", "simulate_record", "simulate_tracing"]
+__all__ = ["COHORTS", "ECTOPY", "SimulatedRecord", "Tracing", "simulate_record", "simulate_tracing"]

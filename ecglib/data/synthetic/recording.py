@@ -1,129 +1,145 @@
 """From electrodes to stored millivolts: noise at the electrodes, the amplifier, its filters, its converter."""
 
+import math
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
-from ecglib.data.synthetic.body import twelve_leads
+from ecglib.data.synthetic.body import ELECTRODES, twelve_leads
+from ecglib.data.synthetic.noise import SHARED_HZ, electrode_noise, storage_error
+from ecglib.data.synthetic.recorders import MARGIN, interpolate, own_samples, response
+from ecglib.signals import LEADS
 
 PAD = 1.25  # a record is cut from the middle of a longer one, so that no filter wraps around its ends
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A make of recorder: high-pass and its order, low-pass, mains notch, size of one bit in mV."""
-
-    high_pass_hz: tuple[float, ...]
-    low_pass_hz: tuple[float, ...]
-    high_pass_order: int
-    zero_phase: bool
-    notch: float
-    lsb_mv: float
-
-
-DEVICES = (
-    Device((0.05, 0.05, 0.15), (150.0, 100.0), 1, False, 0.0, 0.0010),
-    Device((0.05, 0.15, 0.3), (40.0, 100.0, 150.0), 1, False, 0.2, 0.00488),
-    Device((0.5, 0.67), (40.0, 150.0), 2, True, 0.2, 0.0050),
-    Device((0.05, 0.15, 0.5), (100.0, 150.0), 2, True, 0.4, 0.0025),
-    Device((0.15, 0.5), (35.0, 45.0, 75.0), 1, False, 0.8, 0.00244),
-)
-
 
 # I, II, V1-V6 from nine electrodes; Wilson's terminal is the mean of the limbs.
 _EIGHT = np.zeros((8, 9), np.float32)
 _EIGHT[0, [0, 1]] = _EIGHT[1, [0, 2]] = -1, 1
 _EIGHT[2:, :3] = -1 / 3
 _EIGHT[np.arange(2, 8), np.arange(3, 9)] = 1
+_OF_EIGHT = ("I", "II", *LEADS[6:])
+_TWELVE_SQUARED = twelve_leads(_EIGHT) ** 2
+
+NOISY_MV = 0.018  # root mean square of muscle noise up to 50 Hz at which a reader calls a lead noisy (assumed)
+MAINS_MV = 0.025  # amplitude of mains that is visible at 10 mm/mV (assumed: a quarter of a millimetre)
+WANDER_MV = 0.06  # root mean square of wander that a reader remarks on: 2 mm from top to bottom (assumed)
 
 
-def record(clean, hz, n_out, rngs, noise_level, mains_hz):
-    """Electrode potentials (9, T) of the heart to a recording (12, n_out) float32 in mV.
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """What a reader would say of a tracing's quality. ``noisy``, ``flat``, ``saturated``: names of leads;
+    ``mains``, ``wander``, ``moved``: visible or not; ``snr_db``: power of the heart over that of noise, median of the
+    leads; ``swapped``: electrodes in each other's place ("RA/LA"), or ""; ``recorder``: make."""
+
+    noisy: tuple[str, ...]
+    flat: tuple[str, ...]
+    saturated: tuple[str, ...]
+    mains: bool
+    wander: bool
+    moved: bool
+    snr_db: float
+    swapped: str
+    recorder: str
+
+    @property
+    def poor(self) -> bool:
+        """Whether a reader would complain of the quality."""
+        return len(self.noisy) >= 3 or bool(self.flat or self.saturated) or self.snr_db < 8
+
+
+def swapped_electrodes(order: np.ndarray) -> str:
+    """Names of the electrodes that ``order`` (9,) moves, as "RA/LA"; "" when each is in its place."""
+    return "/".join(name for name, at, place in zip(ELECTRODES, order, range(9), strict=True) if at != place)
+
+
+def record(clean, hz, n_out, rngs, ward, level, mains_hz, order):
+    """Electrode potentials (9, T) of the heart to a recording (12, n_out) float32 in mV, and its Disturbance.
 
     ``rngs``: generators for the settings and for noise below 50 Hz, and a seed for noise above, so that
-    100 Hz and 500 Hz versions of a record carry the same noise. noise_level: 1 is an ordinary ward.
+    100 Hz and 500 Hz versions of a record carry the same noise. ``ward``: sizes of noise and recorders; ``level``
+    scales all noise; ``order`` (9,): where each electrode was put.
     """
     rng, low, high = rngs
-    device = DEVICES[max(int(rng.integers(len(DEVICES) + 2)) - 2, 0)]
+    sizes = ward.sizes
+    u = rng.random(8).tolist()
+    recorder = ward.recorder(u[0])
     total = clean.shape[1]
-    noise, slow_spectrum = _noise(rng, low, high, total, hz, noise_level, mains_hz)
-    noise += clean
-    spectrum = np.fft.rfft(_EIGHT @ noise) + _EIGHT @ slow_spectrum
-    spectrum *= _response(device, rng, _shapes(total, hz)[0], mains_hz).astype(np.complex64)
-    gain = 1 + 0.01 * rng.standard_normal(8)
-    gain[:2] = gain[0]
+    noise = electrode_noise(rng, low, high, total, hz, sizes, level, mains_hz)
+    raw = noise.fast_mv
+    raw += clean
+    spectrum = np.fft.rfft(_EIGHT @ raw)
+    if (sizes.jitter_ms or sizes.storage_uv) and hz >= 2 * SHARED_HZ + 1:
+        above = int(SHARED_HZ * total / hz) + 1  # slower copies of the record cannot carry it
+        spectrum[:, above:] += np.fft.rfft(_EIGHT @ storage_error(clean, high, hz, sizes))[:, above:]
+    slow = noise.slow.shape[1]
+    spectrum[:, :slow] += _EIGHT @ noise.slow
+    left = 1.0 if recorder.mains == "notch" else recorder.mains_left
+    for k, (at, line) in enumerate(noise.lines):
+        spectrum[:, at : at + 5] += _EIGHT @ (line if k else line * np.float32(left))
+    high_pass = recorder.high_pass_hz[int(u[1] * len(recorder.high_pass_hz))]
+    low_pass = recorder.low_pass_hz[int(u[2] * len(recorder.low_pass_hz))]
+    spectrum *= response(recorder, high_pass, low_pass, mains_hz, total, hz)
+    gain = 1 + 0.01 * rng.standard_normal(8, dtype=np.float32)
+    gain[1] = gain[0]
+    spectrum *= gain[:, None]
+    eight = _sampled(spectrum, recorder.sampling_hz, hz, total, n_out)
+    power = _middle(eight.var(axis=1))
+    limit = 1.5 + 2.5 * u[4] if u[3] < sizes.rail else recorder.rail_mv
+    largest, smallest = eight.max(axis=1), eight.min(axis=1)
+    saturated = (largest > limit) | (smallest < -limit)
+    if saturated.any():
+        np.clip(eight, -limit, limit, out=eight)
+    flat = ()
+    if u[5] < sizes.flat:  # the cable of a chest electrode came off
+        lead = 2 + int(u[6] * 6)
+        eight[lead] = 0
+        flat = (LEADS[lead + 4],)
+    steps = np.rint(eight / np.float32(recorder.lsb_mv))
+    if hz > recorder.sampling_hz:
+        steps = interpolate(steps, recorder.sampling_hz, hz, n_out)
+    if recorder.stored_mv != recorder.lsb_mv:
+        steps = np.rint(steps * np.float32(recorder.lsb_mv / recorder.stored_mv))
+    ecg = twelve_leads(steps) * np.float32(recorder.stored_mv)
+    left = recorder.mains_left if recorder.mains != "none" else 1.0
+    return ecg, _disturbance(noise, recorder, power, left, flat, saturated, order)
+
+
+def _sampled(spectrum, own_hz, hz, total, n_out):
+    """The record in time: at the recorder's own rate, with a margin for interpolation, if that is below ``hz``."""
     begin = (total - n_out) // 2
-    eight = np.fft.irfft(spectrum, total)[:, begin : begin + n_out] * gain[:, None]
-    u = rng.random(2)
-    limit = 2.0 + 2.0 * u[1] if u[0] < 0.004 else 8.0  # an amplifier at its rails
-    steps = np.rint(np.clip(eight, -limit, limit) / device.lsb_mv)
-    return (twelve_leads(steps) * device.lsb_mv).astype(np.float32)
+    if own_hz >= hz:
+        return np.fft.irfft(spectrum, total)[:, begin : begin + n_out]
+    own = 2 * round(total * own_hz / hz / 2)
+    shift = begin * own / total - MARGIN
+    first = int(shift)
+    if shift - first > 1e-6:  # a record begins with an own sample, wherever the padding ends
+        turn = np.exp(2j * np.pi * np.arange(own // 2 + 1) * (shift - first) / own)
+        spectrum = spectrum[:, : own // 2 + 1] * turn.astype(np.complex64)
+    wanted = own_samples(own_hz, hz, n_out)
+    return np.fft.irfft(spectrum, own)[:, first : first + wanted] * np.float32(own / total)
 
 
-def _response(device, rng, frequency, mains_hz):
-    """Transfer function of the chain, on the frequencies of the record."""
-    corner = float(rng.choice(device.high_pass_hz)) * rng.uniform(0.9, 1.1)
-    ratio = 1j * frequency / corner
-    response = ratio / (1 + ratio) if device.high_pass_order == 1 else ratio**2 / (1 + 1.414 * ratio + ratio**2)
-    if device.zero_phase:
-        response = np.abs(response)
-    corner = float(rng.choice(device.low_pass_hz)) * rng.uniform(0.9, 1.1)
-    order = 1.0 + rng.random() * 2
-    response = response / np.sqrt(1 + (frequency / corner) ** (2 * order))
-    if rng.random() < device.notch:
-        response = response * (1 - np.exp(-(((frequency - mains_hz) / 1.2) ** 2)))
-    return response
+def _middle(values) -> float:
+    """Median of a few numbers; ``np.median`` takes as long as an FFT of a record does."""
+    ordered = sorted(values.tolist())
+    return 0.5 * (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2])
 
 
-@cache
-def _shapes(total, hz):
-    """Frequencies, and spectral shapes (amplitude per root hertz) of drift, electrode and muscle noise."""
-    frequency = np.fft.rfftfreq(total, 1 / hz)
-    f = np.maximum(frequency, 0.04)
-    drift = (f / 0.25) ** -1.5 * np.exp(-((f / 1.3) ** 2))
-    pink = f**-0.55 * (f > 0.3)
-    muscle = f**2 / (f**2 + 18.0**2) / (1 + (f / 90.0) ** 2)
-    return frequency, drift.astype(np.float32), pink.astype(np.float32), muscle.astype(np.float32)
-
-
-def _white(generator, n):
-    """(9, n) complex normal numbers, drawn frequency by frequency so that a longer spectrum begins alike."""
-    return generator.standard_normal((n, 18), dtype=np.float32).view(np.complex64).T
-
-
-def _noise(rng, low, high, total, hz, level, mains_hz):
-    """Noise at nine electrodes in mV: (9, T) muscle, mains and artefacts, (9, F) spectrum of slow noise."""
-    z = rng.standard_normal((4, 9))
-    u = rng.random(12).tolist()
-    frequency, drift_shape, pink_shape, muscle_shape = _shapes(total, hz)
-    below = int(np.searchsorted(frequency, min(50.0, hz / 2) - 1e-9, side="right"))
-    white = _white(low, below)
-    if below < len(frequency):
-        white = np.hstack([white, _white(np.random.default_rng(high), len(frequency) - below)])
-    # Amplitude densities, in mV for one electrode; a record has its own mood, an electrode its own skin.
-    scale = total / 2 * np.sqrt(frequency[1])
-    size = level * scale * np.exp(np.array([[0.55], [0.4], [0.35]]) * z[:3])
-    drift = np.minimum(0.030 * np.exp(1.4 * u[0] - 0.7) * size[0], 0.09 * level * scale)
-    drift[3:] *= 1.9
-    pink = 0.0022 * size[1]
-    muscle = 0.0009 * np.exp(1.6 * u[1] - 0.8) * size[2]
-    muscle[:3] *= 0.75
-    drift, pink, muscle = (x.astype(np.float32)[:, None] for x in (drift, pink, muscle))
-    quiet = np.hypot(drift * drift_shape, pink * pink_shape)
-    tension = muscle * muscle_shape + np.float32(0.00022 * scale)
-    out = np.fft.irfft(white * tension, total)
-    t = np.arange(total) / total
-    envelope = 1 + 0.8 * np.sin(2 * np.pi * (u[2] * 3 * t + u[3]))
-    if u[4] < 0.12:  # a burst: the patient moves
-        envelope += 4.0 * np.exp(-(((t - 0.1 - 0.8 * u[5]) / (0.02 + 0.1 * u[6])) ** 2))
-    out *= envelope.astype(np.float32)
-    if mains_hz < 0.48 * hz:
-        hum = level * 0.0035 * np.exp(0.6 * z[3]) * (u[7] < 0.85)
-        wave = np.sin(2 * np.pi * (mains_hz * t * (total / hz) + u[8]))
-        out += hum.astype(np.float32)[:, None] * wave.astype(np.float32)
-    if u[9] < 0.04 * level:  # an electrode shifts
-        after = t - 0.15 - 0.7 * u[10]
-        step = (after > 0) * np.exp(-12 * np.maximum(after, 0)) * level * (0.3 + u[10])
-        out[int(u[11] * 9)] += (step * np.sign(z[3, 0])).astype(np.float32)
-    return out, white * quiet
+def _disturbance(noise, recorder, power, mains_left, flat, saturated, order):
+    squares = np.stack([noise.muscle_mv**2, noise.wander_mv**2, (mains_left * noise.mains_mv) ** 2], axis=1)
+    muscle, wander, mains = (_TWELVE_SQUARED @ squares).T.astype(float)
+    noisy = tuple(LEADS[i] for i in np.flatnonzero(muscle > NOISY_MV**2))
+    unwanted, drift = _middle(muscle) + 1e-9, _middle(wander)
+    snr_db = 10 * math.log10(max(power - unwanted - drift, 0.05 * power, 1e-9) / unwanted)
+    clipped = tuple(_OF_EIGHT[i] for i in np.flatnonzero(saturated))
+    return Disturbance(
+        noisy,
+        flat,
+        clipped,
+        _middle(mains) > MAINS_MV**2,
+        drift > WANDER_MV**2,
+        noise.moved,
+        snr_db,
+        swapped_electrodes(order),
+        recorder.name,
+    )

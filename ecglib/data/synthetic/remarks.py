@@ -1,6 +1,6 @@
 """What carts remark about the recording rather than the heart: electrodes, noise, what is not known of the patient.
 
-A disturbance is any object with ``swapped`` (two electrodes, «RA/LA», or ""), ``noisy_leads``, ``flat_leads`` (names of
+A disturbance is any object with ``swapped`` (two electrodes, «RA/LA», or ""), ``noisy``, ``flat`` (names of
 leads), ``mains`` and ``wander`` (bool). A remark names a disturbance only where it is; that it goes unsaid is common.
 """
 
@@ -21,8 +21,8 @@ class Disturbance(Protocol):
     """How a recording was disturbed."""
 
     swapped: str
-    noisy_leads: tuple[str, ...]
-    flat_leads: tuple[str, ...]
+    noisy: tuple[str, ...]
+    flat: tuple[str, ...]
     mains: bool
     wander: bool
 
@@ -56,7 +56,7 @@ def _electrodes(disturbance: Disturbance, draw: Draw) -> list[str]:
 def _quality(disturbance: Disturbance, draw: Draw) -> list[str]:
     """Leads without signal or with noise, and what runs through all of them; one remark per kind."""
     book, out = grammar().remarks, []
-    flat, noisy = disturbance.flat_leads, disturbance.noisy_leads
+    flat, noisy = disturbance.flat, disturbance.noisy
     if flat and draw() < P_FLAT:
         kinds = ["flat", "unusable", "unusable"]
         kinds += ["faulty"] * 2 if len(flat) == 1 and flat[0].startswith("V") else []

@@ -1,0 +1,272 @@
+"""What nine electrodes pick up beside the heart: wander, skin, muscle, mains, movement.
+
+Spectra are drawn frequency by frequency, so that a record at 500 Hz begins as the same record at 100 Hz does.
+Sizes follow log-normal distributions over records and, within a record, over electrodes; their parameters stand
+in noise.toml, written by ``ecglib.calibration.noise_fit`` from unlabelled signals.
+"""
+
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from ecglib.data.synthetic.recorders import TABLE as RECORDERS
+from ecglib.data.synthetic.recorders import Recorder, read_toml, recorders
+from ecglib.errors import ParameterError
+
+TABLE = Path(__file__).with_name("noise.toml")
+SLOW_HZ = 45.0  # wander and skin noise end here
+SHARED_HZ = 50.0  # up to here two sampling rates show the same noise
+STEEP_MV_PER_S = 15.0  # slopes above are QRS complexes
+_WAVES = 6  # slow waves of muscle tension in a record
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseSizes:
+    """Typical size, spread over records and over electrodes (standard deviations of logarithms), chances.
+
+    wander_uv, breath_uv: root mean square. skin_uv: density in uV per root hertz at 1 Hz, falling as
+    f**-skin_slope. muscle_uv: plateau density, between 18 Hz and muscle_corner_hz; muscle_floor: its power far
+    above, relative to the plateau. amplifier_uv: white density. mains_uv: amplitude, with mains_2 and mains_3 that
+    of the harmonics relative to it. *_arm, *_leg, *_chest: factor of these electrodes. jitter_ms: error in time of
+    the samples and storage_uv: error in size, both of steep waves. The others: chance per record.
+    """
+
+    wander_uv: float
+    wander_sd: float
+    wander_electrode_sd: float
+    wander_chest: float
+    breath_uv: float
+    skin_uv: float
+    skin_sd: float
+    skin_electrode_sd: float
+    skin_slope: float
+    muscle_uv: float
+    muscle_sd: float
+    muscle_electrode_sd: float
+    muscle_arm: float
+    muscle_leg: float
+    muscle_corner_hz: float
+    muscle_floor: float
+    muscle_mood: float
+    amplifier_uv: float
+    amplifier_sd: float
+    mains_uv: float
+    mains_sd: float
+    mains_2: float
+    mains_3: float
+    mains_chest: float
+    jitter_ms: float
+    jitter_sd: float
+    storage_uv: float
+    burst: float
+    step: float
+    tremor: float
+    flat: float
+    rail: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ward:
+    """Where a cohort was recorded: sizes of noise, and the share of each make of recorder (they add up to 1)."""
+
+    sizes: NoiseSizes
+    shares: dict[str, float]
+
+    def recorder(self, u: float) -> Recorder:
+        """The make that a draw from 0 to 1 falls on."""
+        for name, share in self.shares.items():  # noqa: B007 (the last one takes what rounding leaves)
+            u -= share
+            if u < 0:
+                break
+        return recorders()[name]
+
+
+@cache
+def wards(path: Path = TABLE) -> dict[str, Ward]:
+    """Cohort -> ward. ParameterError names the file, cohort and field at fault."""
+    return {cohort: _entry(entry, f"{path.name}, cohort {cohort}") for cohort, entry in read_toml(path).items()}
+
+
+def _entry(entry, where):
+    if set(entry) != {"noise", "recorders"}:
+        raise ParameterError(f"{where} needs the tables noise and recorders and no other; it has {sorted(entry)}")
+    names = {f.name for f in fields(NoiseSizes)}
+    sizes, shares = entry["noise"], entry["recorders"]
+    if set(sizes) != names:
+        raise ParameterError(
+            f"{where}: noise lacks {sorted(names - set(sizes))} and has unknown {sorted(set(sizes) - names)}"
+        )
+    for kind, values in (("noise", sizes), ("recorders", shares)):
+        for name, value in values.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+                raise ParameterError(f"{where}: {kind} {name} is {value!r}; use a number from 0")
+    if unknown := sorted(set(shares) - set(recorders())):
+        raise ParameterError(f"{where}: recorders {unknown} are not in {RECORDERS.name}")
+    if not 0.999 < sum(shares.values()) < 1.001:
+        raise ParameterError(f"{where}: shares of recorders add up to {sum(shares.values()):g}, not to 1")
+    return Ward(NoiseSizes(**sizes), dict(shares))
+
+
+def ward_of(cohort: str) -> Ward:
+    """The ward of a cohort; ParameterError when noise.toml has none."""
+    table = wards()
+    if cohort not in table:
+        raise ParameterError(f"{TABLE.name} has no cohort {cohort!r}; it has {', '.join(table)}")
+    return table[cohort]
+
+
+@cache
+def _shapes(total: int, hz: float, corner_hz: float, floor: float, slope: float):
+    """Frequencies; unit-power spectral shapes of wander; of skin; squared shapes of (muscle, amplifier); waves."""
+    frequency = np.fft.rfftfreq(total, 1 / hz)
+    slow = frequency[frequency < SLOW_HZ]
+    f = np.maximum(slow, 0.06)
+    wander = (f / 0.25) ** -1.5 * np.exp(-((f / 1.3) ** 2))
+    wander /= np.sqrt((wander[slow > 0.1] ** 2).sum() * frequency[1])
+    skin = np.maximum(f, 0.3) ** -slope * np.cos(np.pi / 2 * slow / SLOW_HZ)
+    muscle = frequency**2 / (frequency**2 + 18.0**2) / (1 + (frequency / corner_hz) ** 2)
+    fast = np.stack([muscle**2 + floor, np.ones_like(muscle)])
+    t = np.arange(total) / total
+    k = np.arange(1, _WAVES + 1)[:, None]
+    waves = np.concatenate([np.cos(2 * np.pi * k * t), np.sin(2 * np.pi * k * t)])
+    arrays = (slow, wander, skin, fast, waves)
+    return frequency, *(a.astype(np.float32) for a in arrays), t.astype(np.float32)
+
+
+@cache
+def _spreads(sizes: NoiseSizes):
+    """Of wander, skin, muscle, amplifier, mains: spreads (5, 1) over records and electrodes, typical sizes (5, 9)."""
+    records = [sizes.wander_sd, sizes.skin_sd, sizes.muscle_sd, sizes.amplifier_sd, sizes.mains_sd]
+    electrodes = [sizes.wander_electrode_sd, sizes.skin_electrode_sd, sizes.muscle_electrode_sd, 0.2, 0.6]
+    typical = np.ones((5, 9)) * np.array(
+        [[sizes.wander_uv], [sizes.skin_uv], [sizes.muscle_uv], [sizes.amplifier_uv], [sizes.mains_uv]]
+    )
+    typical[0, 3:] *= sizes.wander_chest
+    typical[4, 3:] *= sizes.mains_chest
+    typical[2, :2] *= sizes.muscle_arm
+    typical[2, 2] *= sizes.muscle_leg
+    columns = (np.array(x, np.float32)[:, None] for x in (records, electrodes))
+    return *columns, typical.astype(np.float32)
+
+
+def _white(generator, n):
+    """(9, n) complex normal numbers, drawn frequency by frequency so that a longer spectrum begins alike."""
+    return generator.standard_normal((n, 18), dtype=np.float32).view(np.complex64).T
+
+
+@dataclass(frozen=True, slots=True)
+class ElectrodeNoise:
+    """Noise at nine electrodes. ``fast_mv`` (9, T) in time; ``slow`` (9, S) the first bins of a spectrum;
+    ``lines``: (first bin, (9, 5) spectrum) per mains harmonic, the fundamental first; ``muscle_mv``, up to 50 Hz,
+    and ``wander_mv``: (9,) root mean square sizes; ``mains_mv`` (9,): amplitude; ``moved``: a burst or a step."""
+
+    fast_mv: np.ndarray
+    slow: np.ndarray
+    lines: list[tuple[int, np.ndarray]]
+    muscle_mv: np.ndarray
+    wander_mv: np.ndarray
+    mains_mv: np.ndarray
+    moved: bool
+
+
+def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, level: float, mains_hz: float):
+    """Draw :class:`ElectrodeNoise` of ``total`` samples at ``hz``. ``level`` scales all of it.
+
+    ``rng``: settings; ``low``: noise up to 50 Hz; ``high``: seed of noise above.
+    """
+    z = rng.standard_normal((5, 10), dtype=np.float32)
+    u = rng.random(12).tolist()
+    frequency, slow_hz, wander, skin, fast, waves, t = _shapes(
+        total, hz, sizes.muscle_corner_hz, sizes.muscle_floor, sizes.skin_slope
+    )
+    step_hz = frequency[1]
+    below = int(np.searchsorted(frequency, min(SHARED_HZ, hz / 2) - 1e-9, side="right"))
+    white = _white(low, below)
+    if below < len(frequency):
+        white = np.hstack([white, _white(np.random.default_rng(high), len(frequency) - below)])
+    scale = level * 1e-3 * total / 2 * np.sqrt(step_hz)  # uV per root hertz to a bin of the spectrum
+    over_records, over_electrodes, typical = _spreads(sizes)
+    size = typical * np.exp(over_records * z[:, 9:] + over_electrodes * z[:, :9])
+    np.minimum(size[0], 400.0, out=size[0])
+
+    slow = size[0][:, None] * wander + size[1][:, None] * skin
+    breath = sizes.breath_uv * size[0] / max(sizes.wander_uv, 1e-9)
+    breath_hz = 0.15 + 0.25 * u[0]
+    few = int(0.6 / step_hz) + 1
+    bump = np.exp(-0.5 * ((slow_hz[:few] - breath_hz) / 0.04) ** 2) / np.sqrt(0.04 * np.sqrt(np.pi))
+    slow[:, :few] += breath[:, None] * bump.astype(np.float32)
+    if u[1] < sizes.tremor:  # of the arms, at 4 to 7 Hz
+        peak = np.exp(-0.5 * ((slow_hz - 4 - 3 * u[2]) / 0.25) ** 2)
+        slow[:2] += 30.0 * (0.3 + u[3]) * peak
+    slow = white[:, : len(slow_hz)] * (slow * np.float32(scale))
+
+    tension = np.sqrt(np.square(size[2:4]).T @ fast)
+    tension *= np.float32(scale)
+    out = np.fft.irfft(white * tension, total)
+    mood = sizes.muscle_mood * rng.standard_normal((4, 2 * _WAVES), dtype=np.float32) / np.float32(np.sqrt(_WAVES))
+    envelope = np.exp(mood @ waves)
+    if moved := u[4] < sizes.burst:
+        burst = np.exp(-(((t - np.float32(0.1 + 0.8 * u[5])) / np.float32(0.02 + 0.1 * u[6])) ** 2))
+        envelope += 3.0 * np.abs(z[4, :4, None]) * burst
+    out[:3] *= envelope[:3]
+    out[3:] *= envelope[3]
+    if u[7] < sizes.step:
+        out[int(u[8] * 9)] += _step(t, total / hz, u) * np.float32(level * np.copysign(0.2 + u[9], z[0, 0]))
+        moved = True
+    width = np.sqrt(float(fast[0, :below].sum()) * step_hz)
+    return ElectrodeNoise(
+        out,
+        slow,
+        _mains(rng, size[4] * np.float32(level), sizes, total, hz, mains_hz),
+        1e-3 * level * size[2] * width,
+        1e-3 * level * np.hypot(size[0], breath),
+        1e-3 * level * size[4],
+        moved,
+    )
+
+
+def storage_error(clean, high, hz: float, sizes: NoiseSizes) -> np.ndarray:
+    """What storing adds to steep waves of ``clean`` (9, T), mostly above 50 Hz; ``high`` is the seed of noise there.
+
+    Two parts: samples at uncertain times (slope times error), and an error of fixed size wherever the wave is steep,
+    as a compression with a tolerance leaves it.
+    """
+    rng = np.random.default_rng([high.entropy[2], *high.spawn_key])
+    error = rng.standard_normal((2, clean.shape[1]), dtype=np.float32)
+    size = np.exp(sizes.jitter_sd * error[0, 0])
+    # Errors of time are alike within 10 ms: the slope of real spectra between 60 and 130 Hz.
+    box = np.full(max(round(0.006 * hz), 1), 1 / max(round(0.006 * hz), 1), np.float32)
+    late = np.convolve(np.convolve(error[0], box, "same"), box, "same") * np.float32(1e-3 * sizes.jitter_ms * size)
+    slope = np.zeros_like(clean)
+    np.subtract(clean[:, 2:], clean[:, :-2], out=slope[:, 1:-1])
+    slope *= np.float32(0.5 * hz)  # mV/s
+    steep = np.abs(slope)
+    steep /= steep + np.float32(STEEP_MV_PER_S)
+    slope *= late
+    slope += np.float32(1e-3 * sizes.storage_uv * size) * steep * error[1]
+    slope *= steep
+    return slope
+
+
+def _step(t, seconds, u):
+    """An electrode shifts: a rise within 30 ms, and a slow return."""
+    after = (t - np.float32(0.15 + 0.7 * u[10])) * np.float32(seconds)
+    return np.exp(-np.maximum(after, 0) / np.float32(0.4 + u[11])) / (1 + np.exp(-np.clip(after / 0.006, -30, 30)))
+
+
+def _mains(rng, size_uv, sizes, total, hz, mains_hz):
+    """A line at each harmonic; its amplitude drifts, which is five bins of the spectrum."""
+    lines = []
+    drift = rng.standard_normal((3, 12), dtype=np.float32)
+    phase = np.exp(2j * np.pi * rng.random((9, 1), dtype=np.float32))
+    for k, relative in enumerate((1.0, sizes.mains_2, sizes.mains_3)):
+        at = round((k + 1) * mains_hz * total / hz)
+        if at + 2 >= total * 0.48:
+            break
+        kernel = 0.15 * drift[k, :10].view(np.complex64)
+        kernel[2] = np.exp(1j * drift[k, 10])
+        amplitude = size_uv * np.float32(1e-3 * total / 2 * relative * np.exp(0.4 * (k > 0) * drift[k, 11]))
+        lines.append((at - 2, amplitude[:, None] * phase ** (k + 1) * kernel))
+    return lines
