@@ -187,28 +187,38 @@ def _t_wave(wave: np.ndarray, begin: int, end: int, rr_s: float) -> dict:
 
 def _p_wave(beat: MedianBeat, begin: int) -> dict[str, float]:
     """PR, duration, axis and size in II of a P wave that all beats have in the same place."""
-    nothing = dict.fromkeys(("pr_ms", "p_ms", "p_axis_deg", "p_amp_mv"), np.nan)
+    found = p_wave(beat, begin)
+    if found is None:
+        return dict.fromkeys(("pr_ms", "p_ms", "p_axis_deg", "p_amp_mv"), np.nan)
+    smooth, onset, peak, offset = found
+    return {
+        "pr_ms": _ms(begin - onset) + 8.0,  # a quarter of the height is reached about 8 ms after the onset
+        "p_ms": _ms(offset - onset) + 16.0,
+        "p_axis_deg": _axis(smooth[:, peak]),
+        "p_amp_mv": float(smooth[_II, onset:offset].max()) if offset > onset else np.nan,
+    }
+
+
+def p_wave(beat: MedianBeat, begin: int) -> tuple[np.ndarray, int, int, int] | None:
+    """The leads (12, ``begin`` - 8) with zero at the onset of P, its onset, peak and offset; None where none is clear.
+
+    ``begin``: first sample of the QRS. Onset and offset are where a quarter of P's height is passed.
+    """
     if beat.coherent_p < 0.5:
-        return nothing
+        return None
     smooth = _band(beat.ecg_mv, WORK_HZ, 0.0, 25.0)[:, : begin - 8]
     smooth = smooth - np.linspace(smooth[:, :15].mean(axis=1), smooth[:, -6:].mean(axis=1), smooth.shape[1]).T
     first = max(0, begin - 165)
     size = np.sqrt((smooth**2).mean(axis=0))
     peak = first + int(size[first:].argmax())
     if size[peak] < 0.02 or peak - first < 5:
-        return nothing
+        return None
     low = 0.25 * size[peak]
     left = np.flatnonzero(size[:peak] < low)
     right = np.flatnonzero(size[peak:] < low)
     onset = int(left[-1]) if len(left) else first
     offset = peak + int(right[0]) if len(right) else smooth.shape[1]
-    base = smooth[:, max(0, onset - 6) : onset + 1].mean(axis=1)
-    return {
-        "pr_ms": _ms(begin - onset) + 8.0,  # a quarter of the height is reached about 8 ms after the onset
-        "p_ms": _ms(offset - onset) + 16.0,
-        "p_axis_deg": _axis(smooth[:, peak] - base),
-        "p_amp_mv": float((smooth[_II, onset:offset] - base[_II]).max()) if offset > onset else np.nan,
-    }
+    return smooth - smooth[:, max(0, onset - 6) : onset + 1].mean(axis=1, keepdims=True), onset, peak, offset
 
 
 def _amplitudes(lead_mv: np.ndarray, begin: int, end: int) -> dict[str, float]:

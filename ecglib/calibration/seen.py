@@ -7,7 +7,7 @@ import numpy as np
 
 from ecglib.data.synthetic.population import FRONT_AT, FRONT_WIDTH, FRONTS
 from ecglib.data.wfdb_io import read_record
-from ecglib.delineate import WORK_HZ, usual_beat
+from ecglib.delineate import WORK_HZ, p_wave, usual_beat
 from ecglib.errors import DataError, EcgError
 from ecglib.signals import LEADS
 
@@ -15,6 +15,7 @@ EIGHT = [LEADS.index(lead) for lead in ("I", "II", "V1", "V2", "V3", "V4", "V5",
 ANCHORS = [0, 1, 3]  # I, II and V2 among the eight: three leads as different as leads can be
 WEIGHT = np.array([2.5, 2.5, 1, 1, 1, 1, 1, 1])  # six chest leads would outvote the limbs about x and y
 SAMPLES = 40  # of a QRS, whatever its length
+P_PARTS = (0.3, 0.7)  # the right atrium and the left one
 ST_S, T_FROM_S, T_TO_S = 0.06, 0.10, 0.40  # after the QRS
 
 
@@ -32,8 +33,9 @@ def recordings(folder: str | Path) -> Iterable[tuple[np.ndarray, float]]:
 
 
 def hearts(records: Iterable[tuple[np.ndarray, float]]) -> dict[str, np.ndarray]:
-    """QRS (N, 8, SAMPLES), ST (N, 8) and T (N, 8) in mV of the median beats that can be measured."""
-    found: dict[str, list] = {"qrs": [], "st": [], "t": []}
+    """QRS (N, 8, SAMPLES), ST (N, 8), T (N, 8), P early and late (N, 2, 8) in mV of the median beats that can be
+    measured; P is NaN where there is none to see."""
+    found: dict[str, list] = {"qrs": [], "st": [], "t": [], "p": []}
     for ecg_mv, hz in records:
         try:
             beat, _, (begin, end) = usual_beat(ecg_mv, hz)
@@ -46,7 +48,15 @@ def hearts(records: Iterable[tuple[np.ndarray, float]]) -> dict[str, np.ndarray]
         found["st"].append(wave[:, st - 3 : st + 4].mean(axis=1))
         later = wave[:, first:last]
         found["t"].append(later[:, int((later**2).sum(axis=0).argmax())])
+        p = p_wave(beat, begin)
+        found["p"].append(np.full((2, 8), np.nan) if p is None else _at_parts(p[0][EIGHT], p[1], p[3]))
     return {name: np.array(values) for name, values in found.items()}
+
+
+def _at_parts(leads: np.ndarray, onset: int, offset: int) -> np.ndarray:
+    """(8, T) -> (2, 8): a wave early and late between its onset and offset."""
+    at = [onset + round(part * (offset - onset)) for part in P_PARTS]
+    return leads[:, at].T
 
 
 def basis() -> np.ndarray:

@@ -23,7 +23,9 @@ def planted_hearts(n: int, field: np.ndarray, fronts: np.ndarray, spread: float,
     qrs = np.einsum("ad,nsd->nas", field, moving)
     t = 0.4 * size[:, None] * (np.array([0.8, 0.3, 0.4]) + 0.1 * rng.standard_normal((n, 3)))
     st = np.array([0.01, 0.0, 0.03]) + 0.01 * rng.standard_normal((n, 3))
-    hearts = {"qrs": qrs, "st": st @ field.T, "t": t @ field.T}
+    p = np.array([[0.08, 0.06, 0.02], [0.1, 0.05, -0.05]]) + 0.01 * rng.standard_normal((n, 2, 3))
+    p[::7] = np.nan  # atria that fibrillate
+    hearts = {"qrs": qrs, "st": st @ field.T, "t": t @ field.T, "p": p @ field.T}
     noisy = {name: value + noise_mv * rng.standard_normal(value.shape) for name, value in hearts.items()}
     return noisy, own / size[:, None]
 
@@ -41,6 +43,8 @@ def test_fronts_and_lead_vectors_that_were_planted_are_found():
     assert found["t_size"][0] == pytest.approx(np.log(0.4 * np.linalg.norm([0.8, 0.3, 0.4])), abs=0.1)
     st = found["st"] + found["st_of_t"] * 0.4 * np.array([0.8, 0.3, 0.4])
     np.testing.assert_allclose(st, [0.01, 0, 0.03], atol=0.01)
+    np.testing.assert_allclose(found["p"], [[0.08, 0.06, 0.02], [0.1, 0.05, -0.05]], atol=0.003)
+    np.testing.assert_allclose(found["p_spread"], 0.01, rtol=0.35)
 
 
 def test_the_ill_are_left_out_of_the_densest_part():

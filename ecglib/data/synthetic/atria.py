@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ecglib.data.synthetic.population import usual
 from ecglib.data.synthetic.waves import Waves
 
 
@@ -9,18 +10,17 @@ def sinus_p(case, body, rng) -> Waves:
     """P of a sinus beat from its onset: right atrium first, forward and down; left atrium later, backward."""
     has = case.codes.__contains__
     z = rng.standard_normal(10)
-    right = np.array([0.70, 0.58, 0.20]) + 0.18 * z[:3]
-    left = np.array([1.15, 0.52, -0.72]) + 0.18 * z[3:6]
-    right *= 0.112 * np.exp(0.32 * z[6])
-    left *= 0.100 * np.exp(0.32 * z[7])
-    gap, width = 45.0 + 10.0 * z[8], 15.0
+    of = usual()
+    right = (of.p_mv[0] + of.p_spread_mv[0] * z[:3]) * np.exp(0.2 * z[6])
+    left = (of.p_mv[1] + of.p_spread_mv[1] * z[3:6]) * np.exp(0.2 * z[7])
+    gap, width = 37.0 + 10.0 * z[8], 18.0
     if has("LAO/LAE"):
-        gap = rng.uniform(64, 88)
+        gap = rng.uniform(56, 80)
         left *= rng.uniform(1.7, 2.6)
         left[2] -= 0.08 * rng.uniform(0.7, 1.5)
         width = 17.0
     if has("RAO/RAE"):
-        right *= rng.uniform(2.3, 3.2)
+        right *= rng.uniform(3.4, 4.8)
         right[1] += 0.05
         gap, width = min(gap, 34.0), 16.0
     if has("PWC"):

@@ -80,7 +80,7 @@ def simulate_tracing(cohort, seed, index, sampling_rate_hz, duration_s, codes=No
     """
     heart = simulate_heart(cohort, seed, index, sampling_rate_hz, duration_s, codes)
     n = round(duration_s * sampling_rate_hz)
-    ward, order = ward_of(cohort_named(cohort).ward or cohort), heart.body.order
+    ward, order = ward_of(cohort), heart.body.order
     ecg, disturbance = record(
         heart.clean_mv, sampling_rate_hz, n, heart.noise_rngs, ward, heart.level, heart.mains_hz, order
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ecglib.data.synthetic.cohorts import COHORTS
 from ecglib.data.synthetic.recorders import TABLE as RECORDERS
 from ecglib.data.synthetic.recorders import Recorder, read_toml, recorders
 from ecglib.errors import ParameterError
@@ -110,11 +111,13 @@ def _entry(entry, where):
 
 
 def ward_of(cohort: str) -> Ward:
-    """The ward of a cohort; ParameterError when noise.toml has none."""
-    table = wards()
-    if cohort not in table:
-        raise ParameterError(f"{TABLE.name} has no cohort {cohort!r}; it has {', '.join(table)}")
-    return table[cohort]
+    """The ward of a cohort, or of the one that it shares it with; ParameterError when noise.toml has none."""
+    table, name = wards(), cohort
+    if cohort in COHORTS:
+        name = COHORTS[cohort].ward or cohort
+    if name not in table:
+        raise ParameterError(f"{TABLE.name} has no cohort {name!r}; it has {', '.join(table)}")
+    return table[name]
 
 
 @cache

@@ -26,7 +26,8 @@ class Population:
     QRS: ``fronts`` (15,) mean of five dipoles in mV of a heart of usual size and ``front_modes`` (M, 15): a heart takes
     a normal number of each. ``axis`` mean and spread in degrees at 50 years; ``voltage_spread`` of the logarithm.
     T: mean unit ``t_vector`` (3,), its change per 40 degrees of QRS axis, modes (3, 3), size in mV and spread of its
-    logarithm, and place in cm. ST: mean (3,) in mV, share of the T vector, modes (3, 3).
+    logarithm, and place in cm. ST: mean (3,) in mV, share of the T vector, modes (3, 3). P: right and left atrium
+    (2, 3) in mV and the spreads of each component.
     near, limb, chest: how differently bodies and electrodes weigh the same heart.
     """
 
@@ -44,6 +45,8 @@ class Population:
     st_mv: np.ndarray
     st_of_t: float
     st_modes: np.ndarray
+    p_mv: np.ndarray
+    p_spread_mv: np.ndarray
     near: float
     limb: float
     chest_spread: float
@@ -61,6 +64,7 @@ def load(path: Path = FILE) -> Population:
         raise ParameterError(f"{path.name}: {sorted(odd)} missing or not known; make it: python -m ecglib.calibration")
     values = {name: np.array(value, dtype=float) for name, value in read.items()}
     shapes = {"chest": (6, 3), "fronts": (3 * FRONTS,), "axis": (2,), "t_modes": (3, 3), "st_modes": (3, 3)}
+    shapes |= {"p_mv": (2, 3), "p_spread_mv": (2, 3)}
     shapes |= dict.fromkeys(("t_vector", "t_by_axis", "t_place_cm", "st_mv"), (3,))
     shapes["front_modes"] = (len(values["front_modes"]), 3 * FRONTS)
     for name, value in values.items():
