@@ -17,7 +17,9 @@ from ecglib.realism_features import GROUPS
 from ecglib.run import Run, data_entry
 
 HZ = 500.0  # the spectrum above 50 Hz is part of the comparison
-COHORT, DEMONSTRATION = "ptb-xl", "csn"  # what stands for PTB-XL; what is compared with it where there is no real set
+SET = "ptb-xl"
+# What is compared with the real set, with its published counts; and with each other where there is no real set
+COUNTERPART, DEMONSTRATION = "ptb-xl as counted", ("ptb-xl", "csn")
 COMPARABLE = ("simulated", "ptb-xl")
 AS_IT_IS, WEIGHTED = "cohort as it is", "weighted to the scored super-classes"
 SUPERCLASSES = "ptbxl-super"
@@ -54,17 +56,17 @@ def sides(run: Run) -> Sides:
     """
     p = run.params
     if p["dataset"] == "simulated":
-        stores = tuple(_simulated(cohort, p) for cohort in (COHORT, DEMONSTRATION))
-        names, kind = tuple(f"simulated {cohort}" for cohort in (COHORT, DEMONSTRATION)), "simulated"
+        stores = tuple(_simulated(cohort, p) for cohort in DEMONSTRATION)
+        names, kind = tuple(f"simulated {cohort}" for cohort in DEMONSTRATION), "simulated"
     else:
         whole = open_dataset(p["dataset"], p["data_root"], sampling_rate_hz=HZ)
         kind = datasets.data_kind(whole, p["dataset"])
         real = whole.fold_in(datasets.TEST_FOLD) if kind == "paper" else whole
-        stores, names = (real, _simulated(COHORT, p)), ("real PTB-XL", f"simulated {COHORT}")
+        stores, names = (real, _simulated(COUNTERPART, p)), ("real PTB-XL", f"simulated {COUNTERPART}")
     tables = tuple(realism.measurements(store) for store in stores)
     classes = [store.records[f"labels/{SUPERCLASSES}"].tolist() for store in reversed(stores)]
     weighted, beyond = realism.weigh(tables[1], *classes)
-    cohort = DEMONSTRATION if p["dataset"] == "simulated" else COHORT
+    cohort = DEMONSTRATION[1] if p["dataset"] == "simulated" else COUNTERPART
     return Sides(stores, names, kind, cohort, tables, weighted, beyond)
 
 
@@ -192,7 +194,7 @@ def rows(of: Sides, found: Sequence[Told]) -> list[dict]:
     return [
         {
             "method": "simulator",
-            "dataset": COHORT,
+            "dataset": SET,
             "data_kind": of.kind,
             "setting": f"told from {of.names[0]} by {result.group}; {population}",
             "metric": "two_sample_auc",
@@ -209,7 +211,7 @@ def rows(of: Sides, found: Sequence[Told]) -> list[dict]:
 def used_data(of: Sides) -> dict[str, dict]:
     """The entries of a run record's ``data``."""
     return {
-        COHORT: data_entry(of.kind, of.stores[0], "test"),
+        SET: data_entry(of.kind, of.stores[0], "test"),
         f"simulated {of.cohort}": data_entry("simulated", of.stores[1], "test"),
     }
 

@@ -210,17 +210,18 @@ def _met(found: Transfer) -> tuple[list[str], list[str]]:
 
 
 def record(
-    run: Run, sides: Any, told: Sequence[Any], found: Transfer | None, elsewhere: Mapping, read: Mapping
+    run: Run, compared: list[dict], sides: Any, found: Transfer | None, elsewhere: Mapping, read: Mapping
 ) -> None:
     """The run record: the comparison, and where a reader was there its scores; those on real records are kept.
 
     Args:
-        sides, told: of `ecglib.chapters.realism`.
+        compared: the metrics of the comparisons.
+        sides: of `ecglib.chapters.realism`.
         elsewhere, read: stores and scores of `ecglib.chapters.other_hospitals`.
     """
     from ecglib.chapters import other_hospitals, realism
 
-    metrics, kept = realism.rows(sides, told), None
+    metrics, kept = list(compared), None
     data = realism.used_data(sides)
     if found is not None:
         metrics += rows(found) + other_hospitals.rows(read, other_hospitals.kinds(elsewhere))
