@@ -5,6 +5,7 @@ Sizes follow log-normal distributions over records and, within a record, over el
 in noise.toml, written by ``ecglib.calibration.noise_fit`` from unlabelled signals.
 """
 
+import math
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -186,7 +187,7 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     white = _white(low, below)
     if below < len(frequency):
         white = np.hstack([white, _white(np.random.default_rng(high), len(frequency) - below)])
-    scale = level * 1e-3 * total / 2 * np.sqrt(step_hz)  # uV per root hertz to a bin of the spectrum
+    scale = level * 1e-3 * total / 2 * math.sqrt(step_hz)  # uV per root hertz to a bin of the spectrum
     over_records, over_electrodes, typical = _spreads(sizes)
     size = typical * np.exp(over_records * z[:, 9:] + over_electrodes * z[:, :9])
     np.minimum(size[0], 400.0, out=size[0])
@@ -200,13 +201,16 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     if u[1] < sizes.tremor:  # of the arms, at 4 to 7 Hz
         peak = np.exp(-0.5 * ((slow_hz - 4 - 3 * u[2]) / 0.25) ** 2)
         slow[:2] += 30.0 * (0.3 + u[3]) * peak
-    slow = white[:, : len(slow_hz)] * (slow * np.float32(scale))
+    slow *= np.float32(scale)
+    slow = white[:, : len(slow_hz)] * slow
 
-    tension = np.sqrt(np.square(size[2:4]).T @ fast)
+    tension = np.square(size[2:4]).T @ fast
+    np.sqrt(tension, out=tension)
     tension *= np.float32(scale)
     out = np.fft.irfft(white * tension, total)
-    mood = sizes.muscle_mood * rng.standard_normal((4, 2 * _WAVES), dtype=np.float32) / np.float32(np.sqrt(_WAVES))
-    envelope = np.exp(mood @ waves)
+    mood = sizes.muscle_mood * rng.standard_normal((4, 2 * _WAVES), dtype=np.float32) / np.float32(math.sqrt(_WAVES))
+    envelope = mood @ waves
+    np.exp(envelope, out=envelope)
     if moved := u[4] < sizes.burst:
         burst = np.exp(-(((t - np.float32(0.1 + 0.8 * u[5])) / np.float32(0.02 + 0.1 * u[6])) ** 2))
         envelope += 3.0 * np.abs(z[4, :4, None]) * burst
@@ -215,7 +219,7 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     if u[7] < sizes.step:
         out[int(u[8] * 9)] += _step(t, total / hz, u) * np.float32(level * np.copysign(0.2 + u[9], z[0, 0]))
         moved = True
-    width = np.sqrt(float(fast[0, :below].sum()) * step_hz)
+    width = math.sqrt(float(fast[0, :below].sum()) * step_hz)
     return ElectrodeNoise(
         out,
         slow,

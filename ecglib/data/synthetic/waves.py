@@ -85,4 +85,5 @@ def add_beats(
     for k, beat in zip(first.tolist(), beats, strict=True):
         a, b = max(k, 0), min(k + n, total)
         if a < b:
-            out[:, a:b] += beat[:, a - k : b - k]
+            window = out[:, a:b]
+            window += beat if b - a == n else beat[:, a - k : b - k]
