@@ -16,7 +16,7 @@ from ecglib.data.synthetic.stream import AHEAD, CHUNK_RECORDS, _jobs, _together
 from ecglib.errors import ParameterError
 
 SHORT = {"sampling_rate_hz": 50, "duration_s": 2.0}
-FLAT_MB = 12  # that a process may grow between a quarter and the end of a stream; growing lists of records take more
+FLAT_MB = 4  # that a process may grow between a quarter and the end of a stream; keeping the records takes 11 and more
 
 
 def assert_same(one: SimulatedRecord, other: SimulatedRecord) -> None:
