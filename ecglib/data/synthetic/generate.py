@@ -156,7 +156,7 @@ def _heart(case, body, duration_s, hz, rng):
     kind = np.array([k for _, k in beats.qrs])
     seen = start[(start >= 0) & (start <= duration_s)]
     rr_all = np.diff(start, prepend=2 * start[0] - start[1])
-    rate = 60.0 / float(np.diff(seen).mean()) if len(seen) > 2 else case.rate
+    rate = 60.0 * (len(seen) - 1) / float(seen[-1] - seen[0]) if len(seen) > 2 else case.rate
     main = rhythm.PACED if rhythm.PACED in kinds else _commonest(kind)
 
     out = np.zeros((9, total), np.float32)

@@ -120,7 +120,9 @@ def ward_of(cohort: str) -> Ward:
 
 @cache
 def _shapes(total: int, hz: float, corner_hz: float, floor: float, slope: float):
-    """Frequencies; unit-power spectral shapes of wander; of skin; squared shapes of (muscle, amplifier); waves."""
+    """What depends on length and rate alone: distance of frequencies (Hz), number of all and of those below 50 Hz,
+    frequencies below 45 Hz; unit-power spectral shapes of wander; of skin; squared shapes of (muscle, amplifier); root
+    of the muscle's band up to 50 Hz; slow waves; time from 0 to 1."""
     frequency = np.fft.rfftfreq(total, 1 / hz)
     slow = frequency[frequency < SLOW_HZ]
     f = np.maximum(slow, 0.06)
@@ -132,8 +134,10 @@ def _shapes(total: int, hz: float, corner_hz: float, floor: float, slope: float)
     t = np.arange(total) / total
     k = np.arange(1, _WAVES + 1)[:, None]
     waves = np.concatenate([np.cos(2 * np.pi * k * t), np.sin(2 * np.pi * k * t)])
-    arrays = (slow, wander, skin, fast, waves)
-    return frequency, *(a.astype(np.float32) for a in arrays), t.astype(np.float32)
+    below = int(np.searchsorted(frequency, min(SHARED_HZ, hz / 2) - 1e-9, side="right"))
+    slow, wander, skin, fast, waves, t = (a.astype(np.float32) for a in (slow, wander, skin, fast, waves, t))
+    width = math.sqrt(float(fast[0, :below].sum()) * frequency[1])
+    return float(frequency[1]), len(frequency), below, slow, wander, skin, fast, width, waves, t
 
 
 @cache
@@ -152,9 +156,14 @@ def _spreads(sizes: NoiseSizes):
     return *columns, typical.astype(np.float32)
 
 
-def _white(generator, n):
-    """(9, n) complex normal numbers, drawn frequency by frequency so that a longer spectrum begins alike."""
-    return generator.standard_normal((n, 18), dtype=np.float32).view(np.complex64).T
+def _white(low, high, below, n):
+    """(9, n) complex normal numbers, drawn frequency by frequency so that a longer spectrum begins alike; the first
+    ``below`` from the generator ``low``, the others from the seed ``high``."""
+    drawn = np.empty((n, 18), np.float32)
+    low.standard_normal(out=drawn[:below], dtype=np.float32)
+    if below < n:
+        np.random.default_rng(high).standard_normal(out=drawn[below:], dtype=np.float32)
+    return drawn.view(np.complex64).T
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +188,10 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     """
     z = rng.standard_normal((5, 10), dtype=np.float32)
     u = rng.random(12).tolist()
-    frequency, slow_hz, wander, skin, fast, waves, t = _shapes(
+    step_hz, bins, below, slow_hz, wander, skin, fast, width, waves, t = _shapes(
         total, hz, sizes.muscle_corner_hz, sizes.muscle_floor, sizes.skin_slope
     )
-    step_hz = frequency[1]
-    below = int(np.searchsorted(frequency, min(SHARED_HZ, hz / 2) - 1e-9, side="right"))
-    white = _white(low, below)
-    if below < len(frequency):
-        white = np.hstack([white, _white(np.random.default_rng(high), len(frequency) - below)])
+    white = _white(low, high, below, bins)
     scale = level * 1e-3 * total / 2 * math.sqrt(step_hz)  # uV per root hertz to a bin of the spectrum
     over_records, over_electrodes, typical = _spreads(sizes)
     size = typical * np.exp(over_records * z[:, 9:] + over_electrodes * z[:, :9])
@@ -219,7 +224,6 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     if u[7] < sizes.step:
         out[int(u[8] * 9)] += _step(t, total / hz, u) * np.float32(level * np.copysign(0.2 + u[9], z[0, 0]))
         moved = True
-    width = math.sqrt(float(fast[0, :below].sum()) * step_hz)
     return ElectrodeNoise(
         out,
         slow,
