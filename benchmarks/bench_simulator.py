@@ -1,20 +1,36 @@
-"""Simulator speed: records/s of one process, beside plain noise of the same size made in the same run.
+"""Simulator speed: records with report per second, of one process and of a whole stream with its workers.
 
-    python benchmarks/bench_simulator.py [--seconds 8]
+    python benchmarks/bench_simulator.py [--seconds 8] [--records 8000] [--workers 2] [--record]
 
-The yardstick shapes white noise of twelve leads in the frequency domain, the least that any generator of
-coloured signals does; the ratio says how many of those a whole record with its report costs.
+The yardstick of one process shapes white noise of twelve leads in the frequency domain, the least that any generator
+of coloured signals does; the ratio says how many of those a whole record with its report costs.
+
+The stream is timed by the clock from a sixteenth of its records to the last, so that the start of the workers does not
+count; beside it stand the seconds of the processor that parent and workers took in that time: where they fall
+short of the clock's times the cores, other work held the machine. Largest memory of each process is read from /proc at
+a quarter and at the end (Linux). Both rates take part in every round; the best round counts and the file has them all.
 """
 
 import argparse
+import hashlib
+import json
+import multiprocessing
 import os
 import time
+from itertools import islice
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from ecglib.data.synthetic import simulate_record
+from ecglib.data.synthetic import simulate_record, stream
+from ecglib.machine import commit, cores, describe, versions
+from ecglib.paths import atomic_write, project_root
+
+COHORT = "mimic-iv-ecg"
+RATES_HZ = (100, 500)
+WRITTEN = Path("results/benchmarks/bench_simulator.json")
 
 
 def shaped_noise(rng: np.random.Generator, samples: int) -> np.ndarray:
@@ -35,15 +51,115 @@ def per_second(make, seconds: float) -> float:
     return done / spent
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=8.0)
-    seconds = parser.parse_args().seconds / 4
+def one_process(hz: int, seconds: float) -> dict[str, float]:
+    """Records and shaped noises per second of processor time."""
     rng = np.random.default_rng(0)
-    for hz in (100, 500):
-        records = per_second(lambda i, hz=hz: simulate_record("mimic-iv-ecg", 0, i, hz), seconds)
-        noise = per_second(lambda i, hz=hz: shaped_noise(rng, 10 * hz), seconds)
-        print(f"{hz} Hz, 12 x {10 * hz}: {records:6.0f} records/s; one costs {noise / records:4.1f} x shaped noise")
+    records = per_second(lambda i: simulate_record(COHORT, 0, i, hz), seconds)
+    return {"records_per_cpu_s": records, "noises_per_cpu_s": per_second(lambda i: shaped_noise(rng, 10 * hz), seconds)}
+
+
+def digest(records) -> str:
+    """SHA-256 of signals, reports and true measurements."""
+    total = hashlib.sha256()
+    for record in records:
+        said = (record.report, record.findings, sorted(record.features.items()), record.patient)
+        total.update(record.ecg_mv.tobytes() + repr(said).encode())
+    return total.hexdigest()
+
+
+def processes() -> list[int]:
+    """This process and its workers, the parent first."""
+    return [os.getpid(), *sorted(child.pid for child in multiprocessing.active_children())]
+
+
+def peak_mb() -> list[float] | None:
+    """Largest resident memory so far in MiB, of each process."""
+    try:
+        found = [Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2] for pid in processes()]
+    except OSError:
+        return None
+    return [round(int(text.split()[0]) / 1024, 1) for text in found]
+
+
+def cpu_s() -> float | None:
+    """Seconds of the processor that parent and workers have taken."""
+    try:
+        found = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in processes()]
+    except OSError:
+        return None
+    return sum(int(ticks) for fields in found for ticks in fields[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
+def whole_stream(hz: int, number: int, workers: int) -> dict:
+    """Time and memory of one stream of ``number`` records."""
+    begin = time.perf_counter()
+    records = stream(COHORT, 0, count=number, sampling_rate_hz=hz, workers=workers)
+    next(records)
+    first_s = time.perf_counter() - begin
+    warm, quarter = number // 16, number // 4
+    for _ in islice(records, warm - 1):
+        pass
+    begin, cpu = time.perf_counter(), cpu_s()
+    for _ in islice(records, quarter - warm):
+        pass
+    early = peak_mb()
+    # Workers are gone after the last record, so memory and processor time are read before it is taken.
+    for _ in islice(records, number - quarter - 1):
+        pass
+    clock, spent, late = time.perf_counter() - begin, cpu_s(), peak_mb()
+    left = sum(1 for _ in records)
+    if left != 1:
+        raise RuntimeError(f"the stream of {number} records ended with {left} left, not 1")
+    return {
+        "records": number - warm - 1,
+        "first_record_s": first_s,
+        "clock_s": clock,
+        "cpu_s": None if cpu is None else spent - cpu,
+        "peak_mb_quarter": early,
+        "peak_mb_end": late,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=8.0, help="for the four measurements of one process")
+    parser.add_argument("--records", type=int, default=8000, help="of each stream at 100 Hz; a fifth at 500 Hz")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3, help="of the streams")
+    parser.add_argument("--record", action="store_true", help=f"write {WRITTEN}")
+    asked = parser.parse_args()
+
+    rows = []
+    for repeat in range(asked.repeats):
+        for hz in RATES_HZ:
+            row = whole_stream(hz, asked.records * 100 // hz, asked.workers)
+            rows.append({"hz": hz, "workers": asked.workers, "repeat": repeat, **row})
+    alone = {hz: one_process(hz, asked.seconds / 4) for hz in RATES_HZ}
+    sample = {
+        workers: digest(stream(COHORT, 0, count=400, sampling_rate_hz=100, workers=workers)) for workers in (1, 2, 3)
+    }
+    same = len(set(sample.values())) == 1
+
+    print(f"{cores()} cores, {asked.workers} workers")
+    for hz in RATES_HZ:
+        one, mine = alone[hz], [row for row in rows if row["hz"] == hz]
+        best = min(mine, key=lambda row: row["clock_s"])
+        ratio = one["noises_per_cpu_s"] / one["records_per_cpu_s"]
+        print(
+            f"{hz} Hz, 12 x {10 * hz}: {best['records'] / best['clock_s']:.0f} records/s by the clock, "
+            f"{best['cpu_s'] or float('nan'):.1f} s of the processors in {best['clock_s']:.1f} s; one process "
+            f"{one['records_per_cpu_s']:.0f} per processor second, each {ratio:.1f} x shaped noise\n"
+            f"  peak MB of parent and workers: {best['peak_mb_quarter']} at a quarter, {best['peak_mb_end']} at the end"
+        )
+    print(f"400 records are {'the same' if same else 'NOT THE SAME'} for 1, 2 and 3 workers")
+    if not same:
+        raise SystemExit(1)
+    if asked.record:
+        head, changed = commit()
+        about = {"commit": head, "uncommitted_changes": changed, "machine": describe(), "versions": versions()}
+        one = [{"hz": hz, **values} for hz, values in alone.items()]
+        written = about | {"cohort": COHORT, "sample_sha256": sample[1], "one_process": one, "rows": rows}
+        atomic_write(project_root() / WRITTEN, json.dumps(written, indent=1) + "\n")
 
 
 if __name__ == "__main__":

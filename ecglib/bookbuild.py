@@ -24,7 +24,7 @@ from ecglib.bookchapters import (
     variant_page,
     variants,
 )
-from ecglib.bookspeed import speeds
+from ecglib.bookspeed import simulator_speed, speeds
 from ecglib.errors import ResultError
 from ecglib.paths import atomic_write, project_root
 
@@ -46,6 +46,7 @@ def generate(root: Path) -> list[Path]:
         made[root / GENERATED / f"{stem}_{dataset}.ipynb"] = json.dumps(page, indent=1, ensure_ascii=False)
     made[root / REFERENCES] = bibliography(root)
     made[root / GENERATED / "_speeds.md"] = speeds(root) + "\n"
+    made[root / GENERATED / "_simulator_speed.md"] = simulator_speed(root) + "\n"
     made[root / TOC] = yaml.safe_dump(toc_with_variants(root), sort_keys=False)
     for old in (root / GENERATED).glob("*"):
         if old not in made:

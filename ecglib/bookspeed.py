@@ -1,4 +1,4 @@
-"""The table of training speeds, from what ``benchmarks/bench_methods.py`` measured last."""
+"""Tables of speeds, from what ``benchmarks/bench_methods.py`` and ``bench_simulator.py`` measured last."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from ecglib.markdown import paper_name, table
 
 MEASURED = Path("results/benchmarks/bench_methods.json")
+SIMULATOR = Path("results/benchmarks/bench_simulator.json")
 
 
 def speeds(root: Path) -> str:
@@ -29,7 +30,33 @@ def speeds(root: Path) -> str:
         for (stem, threads), of in sorted(best.items())
     ]
     header = ["method", "threads", "training, records/s", "bare encoder, records/s", "of the limit"]
-    of = measured["machine"]
-    machine = f"{of['cpu']}, {of['cores']} cores"
-    about = f"Batches of {measured['batch']}, at commit `{measured['commit'][:10]}`, on {machine}."
-    return table(header, rows, "lrrrr") + "\n\n" + about
+    return table(header, rows, "lrrrr") + f"\n\nBatches of {measured['batch']}, {_made_on(measured)}."
+
+
+def simulator_speed(root: Path) -> str:
+    """One row per sampling rate, the best stream of the repeats; a sentence where nothing was measured."""
+    path = root / SIMULATOR
+    if not path.is_file():
+        return f"`{SIMULATOR}` is not there: `python benchmarks/bench_simulator.py --record` makes it."
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    best: dict[int, dict] = {}
+    for row in measured["rows"]:
+        best[row["hz"]] = min(best.get(row["hz"], row), row, key=lambda r: r["clock_s"] / r["records"])
+    one = {row["hz"]: row["records_per_cpu_s"] for row in measured["one_process"]}
+    rows = [
+        [
+            f"{hz} Hz",
+            str(of["workers"]),
+            f"{of['records'] / of['clock_s']:.0f}",
+            f"{one[hz]:.0f}",
+            " + ".join(f"{mb:.0f}" for mb in of["peak_mb_end"] or ()),
+        ]
+        for hz, of in sorted(best.items())
+    ]
+    header = ["sampling rate", "workers", "stream, records/s", "one process, records/s", "largest memory, MB"]
+    return table(header, rows, "lrrrr") + f"\n\nWhole records of 10 s with their reports, {_made_on(measured)}."
+
+
+def _made_on(measured: dict) -> str:
+    machine = measured["machine"]
+    return f"at commit `{measured['commit'][:10]}`, on {machine['cpu']}, {machine['cores']} cores"

@@ -296,3 +296,19 @@ def test_speeds_take_the_best_of_the_repeats(tmp_path):
     (tmp_path / MEASURED).write_text(json.dumps(about | {"rows": rows}))
     row = next(line for line in speeds(tmp_path).splitlines() if "MERL" in line)
     assert [cell.strip() for cell in row.strip("|").split("|")] == ["MERL", "1", "160", "320", "50 %"]
+
+
+def test_the_simulators_speed_is_its_best_stream(tmp_path):
+    from ecglib.bookspeed import SIMULATOR, simulator_speed
+
+    assert "bench_simulator.py --record" in simulator_speed(tmp_path)
+    rows = [
+        {"hz": 100, "workers": 2, "records": 900, "clock_s": clock, "peak_mb_end": [50.2, 70.0, 71.4]}
+        for clock in (2.0, 1.0)
+    ]
+    (tmp_path / SIMULATOR).parent.mkdir(parents=True)
+    about = {"commit": "0" * 40, "machine": {"cpu": "a cpu", "cores": 2}, "versions": {}}
+    one = [{"hz": 100, "records_per_cpu_s": 450.4, "noises_per_cpu_s": 5000.0}]
+    (tmp_path / SIMULATOR).write_text(json.dumps(about | {"one_process": one, "rows": rows}))
+    row = next(line for line in simulator_speed(tmp_path).splitlines() if "100 Hz" in line)
+    assert [cell.strip() for cell in row.strip("|").split("|")] == ["100 Hz", "2", "900", "450", "50 + 70 + 71"]

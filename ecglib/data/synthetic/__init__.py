@@ -2,8 +2,18 @@
 
 from ecglib.data.synthetic.cohorts import COHORTS, Cohort
 from ecglib.data.synthetic.generate import SimulatedRecord, Tracing, simulate_record, simulate_tracing
+from ecglib.data.synthetic.stream import stream
 
-__all__ = ["COHORTS", "Cohort", "SimulatedRecord", "Tracing", "simulate_record", "simulate_store", "simulate_tracing"]
+__all__ = [
+    "COHORTS",
+    "Cohort",
+    "SimulatedRecord",
+    "Tracing",
+    "simulate_record",
+    "simulate_store",
+    "simulate_tracing",
+    "stream",
+]
 
 
 def simulate_store(*args, **kwargs):

@@ -53,10 +53,14 @@ class Body:
         vector, place = sources[:, :3].T, sources[:, 3:].T + HEART_CM[:, None]  # (3, K)
         far, weight = _chest_field()
         # |r|^2 and r . vector of r from source to electrode, without the (6, K, 3) in between
-        square = (self.chest_cm**2).sum(1)[:, None] - 2 * (self.chest_cm @ place) + (place**2).sum(0)
-        along = self.chest_cm @ vector - (place * vector).sum(0)
-        chest = far @ vector + weight * along / np.maximum(square, NEAREST_CM**2) ** 1.5
-        return np.concatenate([self.limb @ vector, chest * self.chest_gain[:, None]])[self.order]
+        chest = self.chest_cm
+        square = (chest * chest).sum(1)[:, None] - 2 * (chest @ place) + np.einsum("ij,ij->j", place, place)
+        np.maximum(square, NEAREST_CM**2, out=square)
+        along = chest @ vector - np.einsum("ij,ij->j", place, vector)
+        seen = np.empty((9, vector.shape[1]))
+        seen[:3] = self.limb @ vector
+        seen[3:] = (far @ vector + weight * along / (square * np.sqrt(square))) * self.chest_gain[:, None]
+        return seen[self.order]
 
 
 @cache
@@ -87,7 +91,10 @@ def limb_potentials(limb_leads: np.ndarray) -> np.ndarray:
 def leads_from_electrodes(v: np.ndarray) -> np.ndarray:
     """The twelve leads (12, ...) from nine electrode potentials (9, ...), in the order of ``signals.LEADS``."""
     ra, la, ll = v[0], v[1], v[2]
-    return twelve_leads(np.concatenate([[la - ra, ll - ra], v[3:] - ((ra + la + ll) / 3.0)[None]]))
+    eight = np.empty((8, *v.shape[1:]), v.dtype)
+    eight[0], eight[1] = la - ra, ll - ra
+    np.subtract(v[3:], (ra + la + ll) / 3.0, out=eight[2:])
+    return twelve_leads(eight)
 
 
 def twelve_leads(eight: np.ndarray) -> np.ndarray:
@@ -105,7 +112,7 @@ def sample_body(rng: np.random.Generator, sex: str, habitus: float, sloppiness: 
 
     habitus: about -2 (thin) to 3 (obese); sloppiness scales how often electrodes are misplaced.
     """
-    size = np.clip(1.0 + 0.05 * habitus + 0.05 * rng.standard_normal(), 0.86, 1.3)
+    size = min(max(1.0 + 0.05 * habitus + 0.05 * rng.standard_normal(), 0.86), 1.3)
     limb = _DOWER_LIMB * (1 + usual().limb * rng.standard_normal((2, 3)))
     limb = limb_potentials(limb) / size
     chest = _CHEST_CM * np.array([1 + (size - 1) * 0.7, 1.0, size])

@@ -1,5 +1,7 @@
 """True measurements of a simulated record, read from its noise-free main beat, and findings that follow."""
 
+import math
+
 import numpy as np
 
 from ecglib.conventions import corrected_qt_ms, frontal_axis_deg
@@ -9,6 +11,7 @@ from ecglib.signals import LEADS
 _I, _II, _III, _AVR, _AVL, _AVF = range(6)
 _V1 = 6
 _GRID_MS = np.arange(0.0, 760.0, 4.0)
+_P_GRID_MS = np.arange(0.0, 140.0, 4.0)
 # Neighbouring leads, in which a wave must be seen twice to count.
 _NEIGHBOURS = ((1, 5), (2, 5), (0, 4), (0, 11), (10, 11), (9, 10), (8, 9), (7, 8), (6, 7))
 
@@ -26,16 +29,16 @@ def measure(
     q: depth before R; st: 60 ms after J; t_amp: signed extreme of T. Intervals: onset to offset.
     """
     qrs_ms = activation.duration_ms
-    t = _GRID_MS[_GRID_MS < qt_ms + 40]
-    n_qrs = int(np.searchsorted(t, qrs_ms + 2))
+    t = _GRID_MS[: math.ceil((qt_ms + 40) / 4.0)]
+    n_qrs = min(math.ceil((qrs_ms + 2) / 4.0), len(t))
     after = leads_from_electrodes(recovery.sample(t - qrs_ms))
     qrs = leads_from_electrodes(activation.waves.sample(t[:n_qrs]))
-    peak = qrs.argmax(1)
+    peak = qrs.argmax(1)[:, None]
     r = np.maximum(qrs.max(1), 0.0)
-    column = np.arange(n_qrs)[None]
-    s = np.maximum(-np.where(column > peak[:, None], qrs, np.inf).min(1), 0.0)
-    first = np.where(r[:, None] > 0.03, column < peak[:, None], True)
-    q = np.maximum(-np.where(first, qrs, np.inf).min(1), 0.0)
+    column = np.arange(n_qrs)
+    s = np.maximum(-qrs.min(1, where=column > peak, initial=np.inf), 0.0)
+    first = (column < peak) | (r <= 0.03)[:, None]
+    q = np.maximum(-qrs.min(1, where=first, initial=np.inf), 0.0)
     s = np.where(r < 0.06, np.maximum(s, q), s)  # QS
     q_ms = 4.0 * ((qrs < -0.03) & first).sum(1)
     st = after[:, min(int((qrs_ms + 60) // 4), len(t) - 1)]
@@ -56,7 +59,7 @@ def measure(
         "p_amp_mv": float("nan"),
     }
     if p_waves is not None:
-        p = leads_from_electrodes(p_waves.sample(np.arange(0.0, 140.0, 4.0)))
+        p = leads_from_electrodes(p_waves.sample(_P_GRID_MS))
         features["p_amp_mv"] = float(p[_II].max())
     for name, values in (("st", st), ("t_amp", t_amp), ("r_amp", r), ("s_amp", s)):
         for lead, value in zip(LEADS, values.tolist(), strict=True):

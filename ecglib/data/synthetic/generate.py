@@ -1,6 +1,8 @@
 """One simulated record from (cohort, seed, index), and stores of many."""
 
+import math
 from dataclasses import dataclass, replace
+from statistics import median
 
 import numpy as np
 
@@ -122,7 +124,7 @@ def simulate_heart(cohort, seed, index, sampling_rate_hz, duration_s, codes=None
         case.age = float(min(case.age + int(rng.integers(0, 4)), 95))
     body = sample_body(rng, case.sex, case.habitus, plan.sloppiness)
     clean, features, findings = _heart(case, body, duration_s, sampling_rate_hz, rng)
-    mains = float(settings.choice(plan.mains_hz))
+    mains = float(plan.mains_hz[int(settings.integers(len(plan.mains_hz)))])
     patient = f"sim-{plan.number}-{seed}-{owner}"
     return Heart(clean, case, findings, features, patient, words, (settings, low, high), plan.noise, mains, body)
 
@@ -154,7 +156,7 @@ def _heart(case, body, duration_s, hz, rng):
     kind = np.array([k for _, k in beats.qrs])
     seen = start[(start >= 0) & (start <= duration_s)]
     rr_all = np.diff(start, prepend=2 * start[0] - start[1])
-    rate = 60.0 / float(np.diff(seen).mean()) if len(seen) > 2 else case.rate
+    rate = 60.0 * (len(seen) - 1) / float(seen[-1] - seen[0]) if len(seen) > 2 else case.rate
     main = rhythm.PACED if rhythm.PACED in kinds else _commonest(kind)
 
     out = np.zeros((9, total), np.float32)
@@ -164,12 +166,12 @@ def _heart(case, body, duration_s, hz, rng):
     features = None
     for k, activation in activations.items():
         mine = kind == k
-        mean_rr = float(np.median(rr_all[mine])) if mine.any() else 60.0 / rate
+        mean_rr = median(rr_all[mine].tolist()) if mine.any() else 60.0 / rate
         if k in (rhythm.PREMATURE, rhythm.FUSION, rhythm.ESCAPE):
             mean_rr = max(mean_rr, 0.55)
-        qt = case.qtc_ms * np.cbrt(np.clip(mean_rr, 0.28, 1.6))
+        qt = case.qtc_ms * min(max(mean_rr, 0.28), 1.6) ** (1 / 3)
         if case.qtc_ms < 445:  # not long by Bazett's correction either
-            qt = min(qt, 452 * np.sqrt(mean_rr) if 0.6 <= mean_rr <= 1.0 else qt)
+            qt = min(qt, 452 * math.sqrt(mean_rr) if 0.6 <= mean_rr <= 1.0 else qt)
         if k != rhythm.CONDUCTED or case.qrs_ms > 118:
             qt += 0.55 * (activation.duration_ms - 95)
         qt = min(qt, max(880 * mean_rr, 245.0))
@@ -181,14 +183,14 @@ def _heart(case, body, duration_s, hz, rng):
         tilted = _tilted(activation.waves, body)
         add_beats(out, hz, activation.waves, shifted[mine], gain[mine], case.resp_tilt * breath[mine], tilted)
         # T follows the cycle before it, sluggishly.
-        stretch = np.clip((rr_all[mine] / mean_rr) ** 0.22, 0.8, 1.15)
+        stretch = ((rr_all[mine] / mean_rr) ** 0.22).clip(0.8, 1.15)
         t_gain = gain[mine] * (1 + 0.02 * rng.standard_normal(int(mine.sum())))
         add_beats(out, hz, recovery, shifted[mine] + activation.duration_ms / 1000, t_gain, stretch=stretch)
 
     p_waves = _atria(case, body, rng, beats, out, hz, begin, breath_hz=case.resp_hz)
     _spikes(body, rng, beats, out, hz, begin)
     activation, recovery, qt, main_rr = features
-    visible_p = p_waves if beats.atrium == "P" and not np.isnan(beats.pr_ms) else None
+    visible_p = p_waves if beats.atrium == "P" and not math.isnan(beats.pr_ms) else None
     late_right = "CRBBB" in case.codes and main == rhythm.CONDUCTED
     values, arrays = measure(
         activation, recovery, qt, visible_p, rate=rate, rr_s=main_rr, pr_ms=beats.pr_ms, late_right=late_right

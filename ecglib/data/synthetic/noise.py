@@ -5,6 +5,7 @@ Sizes follow log-normal distributions over records and, within a record, over el
 in noise.toml, written by ``ecglib.calibration.noise_fit`` from unlabelled signals.
 """
 
+import math
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -122,7 +123,9 @@ def ward_of(cohort: str) -> Ward:
 
 @cache
 def _shapes(total: int, hz: float, corner_hz: float, floor: float, slope: float):
-    """Frequencies; unit-power spectral shapes of wander; of skin; squared shapes of (muscle, amplifier); waves."""
+    """What depends on length and rate alone: distance of frequencies (Hz), number of all and of those below 50 Hz,
+    frequencies below 45 Hz; unit-power spectral shapes of wander; of skin; squared shapes of (muscle, amplifier); root
+    of the muscle's band up to 50 Hz; slow waves; time from 0 to 1."""
     frequency = np.fft.rfftfreq(total, 1 / hz)
     slow = frequency[frequency < SLOW_HZ]
     f = np.maximum(slow, 0.06)
@@ -134,8 +137,10 @@ def _shapes(total: int, hz: float, corner_hz: float, floor: float, slope: float)
     t = np.arange(total) / total
     k = np.arange(1, _WAVES + 1)[:, None]
     waves = np.concatenate([np.cos(2 * np.pi * k * t), np.sin(2 * np.pi * k * t)])
-    arrays = (slow, wander, skin, fast, waves)
-    return frequency, *(a.astype(np.float32) for a in arrays), t.astype(np.float32)
+    below = int(np.searchsorted(frequency, min(SHARED_HZ, hz / 2) - 1e-9, side="right"))
+    slow, wander, skin, fast, waves, t = (a.astype(np.float32) for a in (slow, wander, skin, fast, waves, t))
+    width = math.sqrt(float(fast[0, :below].sum()) * frequency[1])
+    return float(frequency[1]), len(frequency), below, slow, wander, skin, fast, width, waves, t
 
 
 @cache
@@ -154,9 +159,14 @@ def _spreads(sizes: NoiseSizes):
     return *columns, typical.astype(np.float32)
 
 
-def _white(generator, n):
-    """(9, n) complex normal numbers, drawn frequency by frequency so that a longer spectrum begins alike."""
-    return generator.standard_normal((n, 18), dtype=np.float32).view(np.complex64).T
+def _white(low, high, below, n):
+    """(9, n) complex normal numbers, drawn frequency by frequency so that a longer spectrum begins alike; the first
+    ``below`` from the generator ``low``, the others from the seed ``high``."""
+    drawn = np.empty((n, 18), np.float32)
+    low.standard_normal(out=drawn[:below], dtype=np.float32)
+    if below < n:
+        np.random.default_rng(high).standard_normal(out=drawn[below:], dtype=np.float32)
+    return drawn.view(np.complex64).T
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,15 +191,11 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     """
     z = rng.standard_normal((5, 10), dtype=np.float32)
     u = rng.random(12).tolist()
-    frequency, slow_hz, wander, skin, fast, waves, t = _shapes(
+    step_hz, bins, below, slow_hz, wander, skin, fast, width, waves, t = _shapes(
         total, hz, sizes.muscle_corner_hz, sizes.muscle_floor, sizes.skin_slope
     )
-    step_hz = frequency[1]
-    below = int(np.searchsorted(frequency, min(SHARED_HZ, hz / 2) - 1e-9, side="right"))
-    white = _white(low, below)
-    if below < len(frequency):
-        white = np.hstack([white, _white(np.random.default_rng(high), len(frequency) - below)])
-    scale = level * 1e-3 * total / 2 * np.sqrt(step_hz)  # uV per root hertz to a bin of the spectrum
+    white = _white(low, high, below, bins)
+    scale = level * 1e-3 * total / 2 * math.sqrt(step_hz)  # uV per root hertz to a bin of the spectrum
     over_records, over_electrodes, typical = _spreads(sizes)
     size = typical * np.exp(over_records * z[:, 9:] + over_electrodes * z[:, :9])
     np.minimum(size[0], 400.0, out=size[0])
@@ -203,13 +209,16 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     if u[1] < sizes.tremor:  # of the arms, at 4 to 7 Hz
         peak = np.exp(-0.5 * ((slow_hz - 4 - 3 * u[2]) / 0.25) ** 2)
         slow[:2] += 30.0 * (0.3 + u[3]) * peak
-    slow = white[:, : len(slow_hz)] * (slow * np.float32(scale))
+    slow *= np.float32(scale)
+    slow = white[:, : len(slow_hz)] * slow
 
-    tension = np.sqrt(np.square(size[2:4]).T @ fast)
+    tension = np.square(size[2:4]).T @ fast
+    np.sqrt(tension, out=tension)
     tension *= np.float32(scale)
     out = np.fft.irfft(white * tension, total)
-    mood = sizes.muscle_mood * rng.standard_normal((4, 2 * _WAVES), dtype=np.float32) / np.float32(np.sqrt(_WAVES))
-    envelope = np.exp(mood @ waves)
+    mood = sizes.muscle_mood * rng.standard_normal((4, 2 * _WAVES), dtype=np.float32) / np.float32(math.sqrt(_WAVES))
+    envelope = mood @ waves
+    np.exp(envelope, out=envelope)
     if moved := u[4] < sizes.burst:
         burst = np.exp(-(((t - np.float32(0.1 + 0.8 * u[5])) / np.float32(0.02 + 0.1 * u[6])) ** 2))
         envelope += 3.0 * np.abs(z[4, :4, None]) * burst
@@ -218,7 +227,6 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     if u[7] < sizes.step:
         out[int(u[8] * 9)] += _step(t, total / hz, u) * np.float32(level * np.copysign(0.2 + u[9], z[0, 0]))
         moved = True
-    width = np.sqrt(float(fast[0, :below].sum()) * step_hz)
     return ElectrodeNoise(
         out,
         slow,

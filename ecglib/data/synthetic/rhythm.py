@@ -1,5 +1,6 @@
 """When the atria and the ventricles are activated, and from where."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,7 +47,7 @@ class Clock:
     def next(self, t: float, rr: float) -> float:
         case = self.case
         self.slow = 0.93 * self.slow + 0.37 * self.noise()
-        breath = np.sin(2 * np.pi * (case.resp_hz * t + case.resp_phase))
+        breath = math.sin(2 * math.pi * (case.resp_hz * t + case.resp_phase))
         return rr * (1 + case.rsa * breath + case.hrv * (0.8 * self.slow + 0.5 * self.noise()))
 
 

@@ -4,6 +4,7 @@ Every wavefront is a row (centre ms, width ms, x, y, z mV, place x, y, z cm). Th
 Durrer et al., Circulation 1970;41:899-912: septum from the left, apex, left free wall, base.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -43,6 +44,7 @@ _POSTERIOR_FASCICLE_BLOCK = np.array(
     ]
 )
 FAINT_MS = 8.0
+_GRID_MS = np.arange(-60.0, 260.0, 2.0)  # on which the ends of a QRS are found
 _TURNED = frozenset("CRBBB CLBBB LAFB LPFB LAXIS RAXIS RVH WPW IVCD".split())
 # Territory: direction from the heart's middle towards the scar, and the scar's place (cm).
 TERRITORY = {
@@ -62,15 +64,16 @@ TERRITORY = {k: (np.array(d) / np.linalg.norm(d), np.array(p)) for k, (d, p) in 
 def turn(rows: np.ndarray, angle_deg: float, plane: tuple[int, int] = (2, 3)) -> None:
     """Rotate the dipoles of wavefront rows in place; the frontal plane by default (positive: clockwise seen
     from the front, towards the feet)."""
-    c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
+    angle = math.radians(angle_deg)
+    c, s = math.cos(angle), math.sin(angle)
     a, b = rows[:, plane[0]].copy(), rows[:, plane[1]].copy()
     rows[:, plane[0]], rows[:, plane[1]] = c * a - s * b, s * a + c * b
 
 
 def frontal_axis(rows: np.ndarray, limb: np.ndarray) -> float:
     """Axis in degrees of the summed areas, seen through limb potentials (3, 3)."""
-    v = limb @ (rows[:, 1, None] * rows[:, 2:5]).sum(0)
-    return float(np.degrees(np.arctan2((v[2] - 0.5 * (v[0] + v[1])) * 1.1547, v[1] - v[0])))
+    right, left, foot = (limb @ (rows[:, 1] @ rows[:, 2:5])).tolist()
+    return math.degrees(math.atan2((foot - 0.5 * (right + left)) * 1.1547, left - right))
 
 
 @dataclass(slots=True)
@@ -99,13 +102,15 @@ def healthy(axis_deg: float, limb: np.ndarray, rng) -> np.ndarray:
     """
     of = usual()
     drawn = of.fronts + rng.standard_normal((HEARTS, len(of.front_modes))) @ of.front_modes
-    size = np.linalg.norm(drawn, axis=1, keepdims=True)
-    drawn = (drawn * np.linalg.norm(of.fronts) / size).reshape(HEARTS, FRONTS, 3)
+    size = np.sqrt(np.einsum("ij,ij->i", drawn, drawn))[:, None]
+    drawn = (drawn * (math.hypot(*of.fronts) / size)).reshape(HEARTS, FRONTS, 3)
     v = drawn.sum(axis=1) @ limb.T
     axes = np.degrees(np.arctan2((v[:, 2] - 0.5 * (v[:, 0] + v[:, 1])) * 1.1547, v[:, 1] - v[:, 0]))
     best = int(np.abs((axes - axis_deg + 180) % 360 - 180).argmin())
-    time = np.stack([90.0 * FRONT_AT, np.full(FRONTS, 90.0 * FRONT_WIDTH)], axis=1)
-    return np.hstack([time, drawn[best], _PLACES])
+    rows = np.empty((FRONTS, 8))
+    rows[:, 0], rows[:, 1] = 90.0 * FRONT_AT, 90.0 * FRONT_WIDTH
+    rows[:, 2:5], rows[:, 5:] = drawn[best], _PLACES
+    return rows
 
 
 @cache
@@ -116,7 +121,7 @@ def _normal_area() -> np.ndarray:
 
 
 def _area(rows):
-    return 2.5066 * (rows[:, 1, None] * rows[:, 2:5]).sum(0)
+    return 2.5066 * (rows[:, 1] @ rows[:, 2:5])
 
 
 def _slurs(rng, n, span_ms, size):
@@ -131,15 +136,14 @@ def _slurs(rng, n, span_ms, size):
 
 def finish(rows, body, target_ms, excess_area, skew=None) -> Activation:
     """Scale time so that the QRS lasts ``target_ms`` and starts at zero; see it through the body."""
-    shape = np.stack([rows[:, 0], rows[:, 1], rows[:, 1]], axis=1)
+    shape = rows[:, [0, 1, 1]]
     if skew is not None:
         shape[:, 1] *= skew
         shape[:, 2] /= skew
     waves = Waves(shape, rows[:, 2:]).see(body)
-    grid = np.arange(-60.0, 260.0, 2.0)
-    size = np.abs(waves.sample(grid)).max(0)
+    size = np.abs(waves.sample(_GRID_MS)).max(0)
     inside = np.flatnonzero(size > max(0.05 * size.max(), 0.02))
-    begin, end = grid[inside[0]], grid[inside[-1]] + 2.0
+    begin, end = _GRID_MS[inside[0]], _GRID_MS[inside[-1]] + 2.0
     # What carts measure includes faint beginnings and ends; the steep part is shorter.
     factor = (target_ms - 2 * FAINT_MS) / (end - begin)
     waves.shape *= factor
@@ -174,7 +178,7 @@ def conducted(case, body, rng) -> Activation:
     limb = body.limb
     if has("LAFB"):  # the early forces stay; it is the late ones that turn upwards
         for _ in range(3):
-            turn(rows[3:], np.clip(case.axis_deg - frontal_axis(rows, limb), -30, 30))
+            turn(rows[3:], min(max(case.axis_deg - frontal_axis(rows, limb), -30), 30))
     for _ in range(2):
         error = case.axis_deg - frontal_axis(rows, limb)
         turn(rows, (error + 180) % 360 - 180)
@@ -217,7 +221,8 @@ def conducted(case, body, rng) -> Activation:
     rows[:, 2:5] *= case.voltage
     if not case.infarct and not case.codes & _TURNED:
         axis = frontal_axis(rows, limb)
-        turn(rows, np.clip(axis, -27, 87) - axis)
+        if not -27 <= axis <= 87:
+            turn(rows, (-27 if axis < -27 else 87) - axis)
 
     if has("WPW"):
         pathways = {

@@ -1,8 +1,11 @@
 """Waves: skewed Gaussian bumps along fixed directions, summed over beats only where they are."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
+
+REACH = 3.3  # widths beyond which a bump is left out
 
 
 @dataclass(slots=True)
@@ -37,8 +40,9 @@ class Waves:
 def bumps(shape: np.ndarray, t_ms: np.ndarray) -> np.ndarray:
     """(B, K, 3) shapes at times (B, n) to (B, K, n) values between 0 and 1."""
     shape = shape.astype(np.float32)  # four times faster than double, and exact to a nanovolt
-    d = t_ms.astype(np.float32)[:, None, :] - shape[:, :, 0, None]
-    d *= np.where(d < 0, 1 / shape[:, :, 1, None], 1 / shape[:, :, 2, None])
+    per_width = 1 / shape[:, :, 1:]
+    d = t_ms.astype(np.float32)[:, None, :] - shape[:, :, :1]
+    d *= np.where(d < 0, per_width[:, :, :1], per_width[:, :, 1:])
     d *= d
     d *= np.float32(-0.5)
     return np.exp(d, out=d)
@@ -61,14 +65,17 @@ def add_beats(
     """
     if len(start_s) == 0:
         return
-    shape = np.broadcast_to(waves.shape, (len(start_s), *waves.shape.shape))
+    shape = waves.shape[None]
+    centre, left, right = waves.shape.T
+    low = float((centre - REACH * left).min()) / 1000
+    high = float((centre + REACH * right).max()) / 1000
     if stretch is not None:
         shape = shape * stretch[:, None, None]
-    low = float((shape[..., 0] - 3.3 * shape[..., 1]).min()) / 1000
-    high = float((shape[..., 0] + 3.3 * shape[..., 2]).max()) / 1000
+        least, most = float(stretch.min()), float(stretch.max())
+        low, high = min(low * least, low * most), max(high * least, high * most)
     first = np.floor((start_s + low) * hz).astype(int)
-    n = int(np.ceil((high - low) * hz)) + 2
-    t_ms = ((first[:, None] + np.arange(n)) / hz - start_s[:, None]) * 1000
+    n = math.ceil((high - low) * hz) + 2
+    t_ms = ((first / hz - start_s) * 1000)[:, None] + np.arange(n) * (1000 / hz)
     values = bumps(shape, t_ms)  # (B, K, n)
     weights = gain[:, None, None] * waves.weights  # (B, 9, K)
     if tilt is not None and tilted is not None:
@@ -78,4 +85,5 @@ def add_beats(
     for k, beat in zip(first.tolist(), beats, strict=True):
         a, b = max(k, 0), min(k + n, total)
         if a < b:
-            out[:, a:b] += beat[:, a - k : b - k]
+            window = out[:, a:b]
+            window += beat if b - a == n else beat[:, a - k : b - k]

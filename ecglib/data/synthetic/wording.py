@@ -54,8 +54,9 @@ def check(findings: Iterable[str], style: str) -> list[str]:
     unknown = [code for code in codes if code not in book["findings"]]
     if unknown:
         raise ParameterError(f"findings {unknown} are not in the vocabulary; it is {', '.join(book['findings'])}")
+    said = set(codes)
     for group in book["excludes"]:
-        if set(group) <= set(codes):
+        if said.issuperset(group):
             raise ParameterError(f"findings {' and '.join(group)} exclude each other; keep one of them")
     if style not in STYLES:
         raise ParameterError(f"style {style!r} is not known; it takes {', '.join(STYLES)}")
