@@ -48,13 +48,14 @@ def simulator_speed(root: Path) -> str:
             f"{hz} Hz",
             str(of["workers"]),
             f"{of['records'] / of['clock_s']:.0f}",
+            f"{of['cpu_s'] / of['clock_s']:.1f}" if of["cpu_s"] else "",
             f"{one[hz]:.0f}",
             " + ".join(f"{mb:.0f}" for mb in of["peak_mb_end"] or ()),
         ]
         for hz, of in sorted(best.items())
     ]
-    header = ["sampling rate", "workers", "stream, records/s", "one process, records/s", "largest memory, MB"]
-    return table(header, rows, "lrrrr") + f"\n\nWhole records of 10 s with their reports, {_made_on(measured)}."
+    header = ["sampling rate", "workers", "stream, records/s", "cores it had", "one process, records/s", "largest, MB"]
+    return table(header, rows, "lrrrrr") + f"\n\nWhole records of 10 s with their reports, {_made_on(measured)}."
 
 
 def _made_on(measured: dict) -> str:

@@ -303,7 +303,7 @@ def test_the_simulators_speed_is_its_best_stream(tmp_path):
 
     assert "bench_simulator.py --record" in simulator_speed(tmp_path)
     rows = [
-        {"hz": 100, "workers": 2, "records": 900, "clock_s": clock, "peak_mb_end": [50.2, 70.0, 71.4]}
+        {"hz": 100, "workers": 2, "records": 900, "clock_s": clock, "cpu_s": 1.9, "peak_mb_end": [50.2, 70.0, 71.4]}
         for clock in (2.0, 1.0)
     ]
     (tmp_path / SIMULATOR).parent.mkdir(parents=True)
@@ -311,4 +311,4 @@ def test_the_simulators_speed_is_its_best_stream(tmp_path):
     one = [{"hz": 100, "records_per_cpu_s": 450.4, "noises_per_cpu_s": 5000.0}]
     (tmp_path / SIMULATOR).write_text(json.dumps(about | {"one_process": one, "rows": rows}))
     row = next(line for line in simulator_speed(tmp_path).splitlines() if "100 Hz" in line)
-    assert [cell.strip() for cell in row.strip("|").split("|")] == ["100 Hz", "2", "900", "450", "50 + 70 + 71"]
+    assert [cell.strip() for cell in row.strip("|").split("|")] == ["100 Hz", "2", "900", "1.9", "450", "50 + 70 + 71"]
