@@ -147,12 +147,13 @@ def test_a_part_of_what_was_run_holds_no_more(project):
     def part() -> list[dict]:
         return [p for p in bookchapters.contents(project)["parts"] if p["caption"] == "Reading real ECGs"]
 
-    pages = [{"file": f"results/{stem}/{stem}"} for stem in ("train_a_reader", "read_an_ecg")]
+    pages = [{"file": f"results/{stem}/{stem}"} for stem in ("train_a_reader", "simulator_realism", "read_an_ecg")]
     assert part() == [{"caption": "Reading real ECGs", "chapters": pages}]
     (project / "results/train_a_reader/train_a_reader.ipynb").unlink()
     assert part() == [{"caption": "Reading real ECGs", "chapters": pages[1:]}]
     assert bookchapters.not_run(project) == ["train_a_reader"]
-    (project / "results/read_an_ecg/read_an_ecg.ipynb").unlink()
+    for stem in ("simulator_realism", "read_an_ecg"):
+        (project / f"results/{stem}/{stem}.ipynb").unlink()
     assert part() == []
     bookchapters.check_chapters(project)
     (project / "results/data/data.ipynb").unlink()
@@ -192,7 +193,7 @@ def test_the_same_notebook_on_a_real_set_is_a_page_below_its_chapter(project):
     page = project / "results/deri_zero_shot/ptb-xl/deri_zero_shot.ipynb"
     page.parent.mkdir()
     page.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": text.splitlines(keepends=True)}]}))
-    on_real = record("deri_zero_shot", 8, [metric("deri", SIX[0], 70.0, data_kind="subset")],
+    on_real = record("deri_zero_shot", 58, [metric("deri", SIX[0], 70.0, data_kind="subset")],
                      parameters={"leads": "all", "dataset": "ptb-xl"})  # fmt: skip
     results.write_record(on_real, project / "results")
     bookbuild.generate(project)
