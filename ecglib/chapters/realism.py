@@ -131,7 +131,8 @@ def farthest(table: pd.DataFrame, n: int = 12) -> Any:
         }
         for row in table.head(n).to_dict("records")
     ]
-    return pd.DataFrame(rows).style.hide().set_properties(**{"text-align": "left"}).set_uuid("farthest")
+    style = {"text-align": "left", "padding-right": "1em"}
+    return pd.DataFrame(rows).style.hide().set_properties(**style).set_uuid("farthest")
 
 
 Told = tuple[str, realism.TwoSample]  # population, result
