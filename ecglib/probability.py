@@ -18,6 +18,8 @@ def platt_curve(scores: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     0, so that a statement that few records show, or that is told apart without error, keeps a finite slope (Platt 1999,
     Probabilistic outputs for support vector machines).
 
+    A curve that would fall is flat at the share of positives: such a score does not rank its statement.
+
     Raises:
         ValueError: no positive or no negative record, scores that are not finite or all the same.
     """
@@ -44,6 +46,8 @@ def platt_curve(scores: np.ndarray, y: np.ndarray) -> tuple[float, float]:
             break
         w, loss = w - step, new
     slope = w[0] / scale
+    if slope <= 0:  # a score that does not rank the statement says nothing of it: its prevalence, whatever the score
+        return 0.0, float(np.log(target.mean() / (1 - target.mean())))
     return float(slope), float(w[1] - slope * centre)
 
 

@@ -314,3 +314,10 @@ def test_an_untrained_reader_has_the_same_words_and_another_encoder(tiny, ecgs):
     assert not np.allclose(one.scores(ecgs, 100), reader.scores(ecgs, 100))
     assert one.codes == reader.codes
     assert torch.equal(one.vectors, reader.vectors)
+
+
+def test_a_score_that_ranks_the_wrong_way_says_the_prevalence_and_no_more():
+    y = np.random.default_rng(1).random(400) < 0.2
+    slope, intercept = probability.platt_curve(-y.astype(float) + 0.1 * np.random.default_rng(2).random(400), y)
+    assert slope == 0
+    assert probability.sigmoid(np.array(intercept)) == pytest.approx(y.mean(), abs=0.01)

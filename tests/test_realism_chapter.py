@@ -55,7 +55,7 @@ def test_two_cohorts_are_the_demonstration(tmp_path, monkeypatch):
 def test_real_records_are_one_side_and_weights_give_their_mixture(tmp_path, real_data):
     run = a_run(tmp_path, dataset="ptb-xl", data_root=str(real_data("ptbxl_subset")), n_simulated=200)
     sides = gap.sides(run)
-    assert (sides.names, sides.kind) == (("real PTB-XL", "simulated ptb-xl"), "subset")
+    assert (sides.names, sides.kind) == (("real PTB-XL", "simulated ptb-xl as counted"), "subset")
     assert len(sides.stores[0]) == 333
     assert 0 <= sides.beyond < 0.2
 

@@ -11,11 +11,12 @@ from ecglib import chapters, figures, knowledge
 from ecglib import reader_figures as charts
 from ecglib.data.any_file import read_ecg
 from ecglib.data.labels import scp_statements
+from ecglib.data.one_record import MOST_MISSING
 from ecglib.data.synthetic import simulate_record
 from ecglib.delineate import measure_ecg
 from ecglib.errors import CheckpointError, ParameterError, SignalError
 from ecglib.paths import expand, sha256_of
-from ecglib.reader import Reader
+from ecglib.reader import SHORTEST_S, Reader
 from ecglib.run import Run
 from ecglib.signals import LEADS, fill_missing, quality
 
@@ -70,6 +71,7 @@ def record(run: Run) -> Record:
     p = run.params
     if p["path"]:
         ecg_mv, hz, about = read_ecg(p["path"], sampling_rate_hz=p["sampling_rate_hz"] or None, unit=p["unit"])
+        _readable(ecg_mv, hz, about["file"])
         facts = {"form": about["form"], "age": about["age"] or "not said", "sex": about["sex"] or "not said"}
         return Record(ecg_mv, hz, about["file"], facts)
     if p["sampling_rate_hz"] or p["unit"]:
@@ -79,6 +81,16 @@ def record(run: Run) -> Record:
         index += 1
     facts = {"form": "simulated", "age": f"{made.age:.0f}", "sex": made.sex}
     return Record(made.ecg_mv, SIMULATED_HZ, "A simulated record", facts, made.report, made.findings)
+
+
+def _readable(ecg_mv: np.ndarray, hz: float, file: str) -> None:
+    """SignalError that names the file, before anything is drawn, when a reader could not take its record."""
+    if ecg_mv.shape[1] < SHORTEST_S * hz:
+        seconds = ecg_mv.shape[1] / hz
+        raise SignalError(f"{file}: {seconds:.2f} s long, and a reader needs {SHORTEST_S} s: give a longer record")
+    missing = np.isnan(ecg_mv).mean()
+    if missing > MOST_MISSING:
+        raise SignalError(f"{file}: {missing:.0%} of its samples are missing: give a record of which more was kept")
 
 
 def described(of: Record) -> Any:

@@ -91,7 +91,7 @@ def what_is_compared(of: Sides) -> pd.DataFrame:
     if of.kind == "simulated":
         text = (
             f"No real records were named: **{of.names[0]}** stands in for the real side, as a demonstration of the "
-            "method. Two cohorts of one simulator are to differ by their mixture alone."
+            "method. The cohorts differ by their mixture of diagnoses and by their recorders."
         )
         display(Markdown(text))
     return pd.DataFrame(columns)

@@ -193,13 +193,18 @@ def _metric(method, dataset, kind, setting, metric, value, low, high, n) -> dict
 def in_words(found: Transfer) -> str:
     """The transfer in words, every number computed."""
     classes, statements = found.real[CLASSES], found.real[STATEMENTS]
-    there, here = (", ".join(names) or "none" for names in _met(found))
+    aims = ""
+    if found.kind != "simulated":
+        there, here = (", ".join(names) or "none" for names in _met(found))
+        worst = found.real[STATEMENTS].table.sort_values("auc").head(5)
+        weak = ", ".join(f"{row.code} {row.auc:.0f}" for row in worst.itertuples())
+        aims = f" Aims met: {there}. Not met: {here}. The weakest statements: {weak}."
     return (
         f"The reader scores {statements.mean:.1f} ({statements.ci_low:.1f} to {statements.ci_high:.1f}) over "
         f"{len(statements.table)} statements on {statements.of.name} and {found.simulated[STATEMENTS].mean:.1f} on its "
         f"simulated counterpart over {len(found.simulated[STATEMENTS].table)} of them; over the super-classes "
-        f"{classes.mean:.1f} ({classes.ci_low:.1f} to {classes.ci_high:.1f}) and {found.simulated[CLASSES].mean:.1f}. "
-        f"Aims met: {there}. Not met: {here}."
+        f"{classes.mean:.1f} ({classes.ci_low:.1f} to {classes.ci_high:.1f}) and {found.simulated[CLASSES].mean:.1f}."
+        f"{aims}"
     )
 
 

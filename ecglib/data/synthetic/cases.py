@@ -34,12 +34,13 @@ _ALONE = (
     frozenset("QWAVE ABQRS".split()),
 )
 _RECOVERY = frozenset(ISCHAEMIAS) | UNSPECIFIC | frozenset(INFARCTS) | frozenset(INJURIES)
-_SHAPE = BLOCKS | FASCICLES | _RECOVERY | frozenset(
+# What shows in beats that come down the conduction system and in no others
+SHAPE = BLOCKS | FASCICLES | _RECOVERY | frozenset(
     "LVH RVH SEHYP VCLVH HVOLT LVOLT LAXIS RAXIS CCR CR QWAVE ABQRS UWAVE LNGQT".split()
 )  # fmt: skip
 # Pairs that one tracing cannot show, or whose signs hide each other.
 _EXCLUDES = {
-    "PACE": _SHAPE | ECTOPY | frozenset("LAO/LAE RAO/RAE PWC".split()),
+    "PACE": SHAPE | ECTOPY | frozenset("LAO/LAE RAO/RAE PWC".split()),
     "CLBBB": _RECOVERY | FASCICLES | frozenset("LVH RVH SEHYP VCLVH HVOLT LAXIS RAXIS CCR CR QWAVE ABQRS".split()),
     "WPW": _RECOVERY
     | FASCICLES
@@ -49,7 +50,7 @@ _EXCLUDES = {
     "IRBBB": frozenset("PMI CCR".split()),
     "RVH": FASCICLES | frozenset("CLBBB ILBBB LAXIS PMI ASMI AMI ALMI CCR CR ISCAS ISCAN".split()),
     "LAFB": frozenset("RAXIS IMI ILMI IPMI IPLMI CCR".split()),
-    "LPFB": frozenset("LAXIS LMI ALMI".split()),
+    "LPFB": frozenset("LAXIS LMI ALMI IMI ILMI IPMI IPLMI".split()),
     "RAXIS": frozenset("LVH".split()),
     "SEHYP": frozenset(INFARCTS) | frozenset("QWAVE LVOLT CRBBB IRBBB".split()),
     "LVOLT": frozenset("HVOLT VCLVH".split()),

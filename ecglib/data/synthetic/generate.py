@@ -10,7 +10,7 @@ from ecglib.data.labels import FINDINGS, findings_to_labels
 from ecglib.data.synthetic import atria, rhythm, ventricles
 from ecglib.data.synthetic.arrhythmias import build
 from ecglib.data.synthetic.body import Body, sample_body
-from ecglib.data.synthetic.cases import ECTOPY, Case, choose_conditions
+from ecglib.data.synthetic.cases import ECTOPY, SHAPE, Case, choose_conditions
 from ecglib.data.synthetic.cohorts import COHORTS, cohort_named
 from ecglib.data.synthetic.events import count_events
 from ecglib.data.synthetic.features import MEASURED, derived_findings, measure
@@ -196,7 +196,8 @@ def _heart(case, body, duration_s, hz, rng):
         activation, recovery, qt, visible_p, rate=rate, rr_s=main_rr, pr_ms=beats.pr_ms, late_right=late_right
     )
     derived = derived_findings(case, values, arrays, conducted=main == rhythm.CONDUCTED)
-    findings = _findings(case, beats, values, derived, seen, kind[(start >= 0) & (start <= duration_s)])
+    seen_kinds = set(kind[(start >= 0) & (start <= duration_s)].tolist())
+    findings = _findings(case, beats, values, derived, seen, seen_kinds, conducted=main == rhythm.CONDUCTED)
     return out, values, findings
 
 
@@ -270,9 +271,9 @@ def _spikes(body, rng, beats, out, hz, begin):
         add_beats(out, hz, waves, when - begin, np.ones(len(when)))
 
 
-def _findings(case, beats, features, derived, seen, kinds):
+def _findings(case, beats, features, derived, seen, kinds, conducted):
     """The finished list: conditions shown, definitions met, rhythm named, normal if nothing is wrong."""
-    codes = set(case.codes) | beats.codes
+    codes = set(case.codes if conducted else case.codes - SHAPE)
     found = (codes - MEASURED) | derived
     rate, rate_codes = features["rate_bpm"], {"SBRAD", "STACH", "SARRH"}
     found -= rate_codes
@@ -293,7 +294,7 @@ def _findings(case, beats, features, derived, seen, kinds):
             found |= {"1AVB", "LPR"}
     elif case.rhythm in ("2AVB1", "2AVB2", "2AVB", "3AVB", "VESC"):
         found.add("SR")
-    if "PVC" in found and not {rhythm.PREMATURE, rhythm.FUSION} & set(kinds.tolist()):
+    if "PVC" in found and not {rhythm.PREMATURE, rhythm.FUSION} & kinds:
         found -= {"PVC", "PRC(S)"}
     if "PAC" in found and not any(k == rhythm.ECTOPIC_P and 0 <= t <= seen[-1] for t, k in beats.p):
         found -= {"PAC", "PRC(S)"}

@@ -27,7 +27,7 @@ def sample_case(person, codes: set[str], rng) -> Case:
 
     # Timing
     case.rate = float(np.clip(69 + 3 * female + 10.5 * z[0], 51, 98))
-    case.pr_ms = float(np.clip(157 + 10 * old + 20 * z[1], 116, 196))
+    case.pr_ms = float(np.clip(157 + 10 * old + 20 * z[1], 120, 196))
     case.qrs_ms = float(np.clip(91 - 6 * female + 8 * z[2], 73, 110))
     case.qtc_ms = float(np.clip(387 + 8 * female + 7 * old + 18 * z[3], 345, 440))
     case.rsa = float(np.clip(0.042 * np.exp(-0.9 * old + 0.7 * z[4]), 0.003, 0.10))
@@ -78,6 +78,8 @@ def _set_rhythm(case, codes, rng, z, u):
     if has("1AVB"):
         case.pr_ms = float(rng.uniform(210, 330))
         case.rate = min(case.rate, 92.0)
+    if has("LAO/LAE"):  # P lasts longer, and ends before the QRS
+        case.pr_ms = max(case.pr_ms, float(rng.uniform(158, 188)))
     if has("WPW"):
         case.pr_ms = float(rng.uniform(78, 116))
     if rhythm == "2AVB1":

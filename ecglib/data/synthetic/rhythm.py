@@ -16,7 +16,7 @@ class Rhythm:
     """Events of one record in seconds from its start, some before 0 and after the end.
 
     p and qrs: lists of (onset, kind); spikes: pacing stimuli; atrium: "P", "f" (fibrillation) or "F" (flutter,
-    with its cycle); pr_ms: of conducted sinus beats, NaN where undefined; codes: findings by construction.
+    with its cycle); pr_ms: of conducted sinus beats, NaN where undefined.
     """
 
     p: list = field(default_factory=list)
@@ -25,7 +25,6 @@ class Rhythm:
     atrium: str = "P"
     cycle_s: float = 0.0
     pr_ms: float = float("nan")
-    codes: set = field(default_factory=set)
 
     def conduct(self, p_s, pr_s, p_kind=SINUS_P, kind=CONDUCTED):
         self.p.append((p_s, p_kind))

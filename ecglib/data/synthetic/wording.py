@@ -92,11 +92,11 @@ def site_kind(slot: str, site: str, present: Iterable[str], features: Mapping[st
     """Which templates fit a finding with a site: two leads of the site must show what a template speaks of."""
     leads = phrases()["site_leads"].get(site, ())
     for of_slot, code, kind, templates in (
-        ("infarct", None, "st_high", "infarct_acute"),
+        ("infarct", "STE", "st_high", "infarct_acute"),
         ("ischemia", "STD", "st_low", "ischemia_st"),
         ("ischemia", "INVT", "t_low", "ischemia_t"),
     ):
-        fits = slot == of_slot and (code is None or code in present)
+        fits = slot == of_slot and code in present and not (slot == "infarct" and "ANEUR" in present)
         if fits and sum(shows(features, kind, lead) for lead in leads) >= 2:
             return templates
     return slot
