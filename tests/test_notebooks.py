@@ -3,14 +3,17 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jupytext
 import nbformat
+import numpy as np
 import pandas as pd
 import papermill
 import pytest
 
 from ecglib.data.synthetic import simulate_record
+from ecglib.errors import SignalError
 from ecglib.parameters import PARAMETERS
 from ecglib.paths import project_root
 from ecglib.results import read_runs
@@ -160,3 +163,20 @@ def test_the_simulator_chapter_runs_without_real_data(tmp_path, monkeypatch):
     wrong = run("simulator_realism", "-p", "results_dir", str(tmp_path), *sizes, "-p", "reader", "nowhere")
     assert wrong.returncode != 0
     assert "no such folder" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda ecg: ecg[:, :500], r"short\.csv: 1\.00 s long, and a reader needs 2\.5 s"),
+        (lambda ecg: np.where(np.arange(12)[:, None] < 9, np.nan, ecg), r"short\.csv: 75% of its samples are missing"),
+    ],
+)
+def test_a_record_that_no_reader_takes_is_refused_by_name(tmp_path, spoil, message):
+    from ecglib.chapters import reading
+    ecg = spoil(simulate_record("ptb-xl", 1, 1, 500).ecg_mv)
+    path = tmp_path / "short.csv"
+    np.savetxt(path, ecg.T, delimiter=",", header=",".join(LEADS), comments="", fmt="%.4f")
+    run = SimpleNamespace(params={"path": str(path), "sampling_rate_hz": 500.0, "unit": "mV", "seed": 0})
+    with pytest.raises(SignalError, match=message):
+        reading.record(run)
