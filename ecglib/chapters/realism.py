@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from ecglib import datasets, figures, realism
+from ecglib import datasets, figures, realism, statements
 from ecglib.chapters import realism_figures as drawn
 from ecglib.data import open_dataset
 from ecglib.data.store import RecordStore
@@ -80,7 +80,7 @@ def what_is_compared(of: Sides) -> pd.DataFrame:
     columns = {}
     for name, store, table in zip(of.names, of.stores, of.tables, strict=True):
         classes = store.records[f"labels/{SUPERCLASSES}"]
-        shares = {f"{c}, % of records": 100 * np.mean([c in some for some in classes]) for c in _ORDER}
+        shares = {f"{c}, % of records": 100 * np.mean([c in some for some in classes]) for c in statements.SUPERCLASSES}
         columns[name] = {
             "records": f"{len(store):,}",
             "patients": f"{store.records['patient'].nunique():,}",
@@ -95,9 +95,6 @@ def what_is_compared(of: Sides) -> pd.DataFrame:
         )
         display(Markdown(text))
     return pd.DataFrame(columns)
-
-
-_ORDER = ("NORM", "MI", "STTC", "CD", "HYP")
 
 
 def distributions(run: Run, of: Sides) -> pd.DataFrame:

@@ -68,7 +68,7 @@ def _find(path: str | os.PathLike) -> Path:
         return header
     if not given.is_file():
         what = "is a folder" if given.is_dir() else "does not exist"
-        raise DataError(f"{given.name}: this file {what}; give the path of one record: {FORMS}")
+        raise DataError(f"{path}: this file {what}; give the path of one record, from the project's folder: {FORMS}")
     if given.suffix == ".dat":
         raise DataError(f"{given.name}: a .dat needs its header {given.stem}.hea beside it, which says what it holds")
     if given.suffix.lower() not in (".hea", ".mat", *TABLES):
