@@ -12,13 +12,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ecglib.errors import ParameterError
-from ecglib.knowledge.measure import read_statements
 
 HEDGES = re.compile(
     r"\b(possibl[ey]|probabl[ey]|prob|consider|cannot (rule out|be excluded)|suggests?|suggestive|borderline"
@@ -131,11 +129,3 @@ def _generated(produced: Counter, real: set[str], n_reports: int) -> dict[str, f
         "entropy_bits": float(-(shares * np.log2(shares)).sum()),
         "zipf": float(steep),
     }
-
-
-def gap_table(reports: Sequence[str], folder: str | Path) -> pd.DataFrame:
-    """The table of :func:`text_gap` against the statements of MIMIC-IV-ECG in ``folder``, for a notebook cell.
-
-    DataError when the folder lacks them. Percentages with one digit.
-    """
-    return text_gap(reports, read_statements(folder)).table.round(1)

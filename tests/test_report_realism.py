@@ -7,7 +7,8 @@ import pytest
 
 from ecglib.data.synthetic import simulate_record
 from ecglib.errors import DataError, ParameterError
-from ecglib.report_realism import gap_table, held_out, normalised, statements_of, text_gap
+from ecglib.knowledge.measure import read_statements
+from ecglib.report_realism import held_out, normalised, statements_of, text_gap
 
 REAL = ["Sinus rhythm", "SINUS RHYTHM.", "Possible inferior infarct - age undetermined", "Left axis deviation", "LVH"]
 REPORTS = ["Sinus rhythm. Left axis deviation", "sinus rhythm. Zebra pattern", "Sinus rhythm"]
@@ -72,14 +73,14 @@ def test_empty_lists_are_refused(reports, statements):
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match="esi_statement_descriptions"):
-        gap_table(REPORTS, tmp_path / "nothing")
+        read_statements(tmp_path / "nothing")
 
 
 def test_generated_reports_reach_real_statements(real_data):
     """A small sample; the full figures stand where the table is printed."""
     folder = real_data("mimic_iv_ecg_text")
     reports = [simulate_record("mimic-iv-ecg", 3, k, 100).report for k in range(3000)]
-    table = gap_table(reports, folder)
+    table = text_gap(reports, read_statements(folder)).table
     assert table.loc["all", "word_for_word"] > 15
     assert table.loc["held out", "word_for_word"] > 12
     assert table.loc["all", "vocabulary"] > 55

@@ -13,6 +13,7 @@ from IPython.display import Markdown, display
 from ecglib import chapters, figures, knowledge
 from ecglib import reader_figures as charts
 from ecglib._papermill_argv import aside
+from ecglib.chapters.zero_shot import UNTRAINED_SEED
 from ecglib.data.labels import scp_statements
 from ecglib.data.simulated import simulated_store
 from ecglib.data.store import RecordStore
@@ -28,7 +29,6 @@ from ecglib.run import Run, data_entry
 from ecglib.statements import SUPERCLASSES, shown, superclasses_shown
 from ecglib.train_reader import TrainedReader, scores_of, train_reader
 
-UNTRAINED_SEED = 1_000  # the first seed of the untrained networks: no chapter trains with it
 CHECK_COHORT = "ptb-xl"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ecglib import figures
+from ecglib.chapters.zero_shot import UNTRAINED_SEED
 from ecglib.data.store import RecordStore
 from ecglib.errors import ParameterError
 from ecglib.metrics import EVALUATOR_VERSION, weighted_auc
@@ -29,7 +30,6 @@ STATEMENTS, CLASSES = "statements", "super-classes"
 DEFAULT_READER = "results/reader"
 # Macro AUC in percent that the simulator is to reach on real PTB-XL records.
 AIMS = {CLASSES: 77.0, STATEMENTS: 82.0, "MI": 78.0, "STTC": 76.0, "CD": 80.0, "HYP": 78.0, "NORM": 84.0}
-UNTRAINED_SEED = 1_000  # the first seed of the untrained readers: no chapter trains with it
 
 
 def open_reader(run: Run) -> Any | None:

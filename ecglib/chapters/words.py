@@ -4,8 +4,9 @@ from IPython.display import Markdown, display
 
 from ecglib.data.simulated import simulated_store
 from ecglib.datasets import HELD_OUT_SEED, PRETRAINING_COHORT
+from ecglib.knowledge.measure import read_statements
 from ecglib.metrics import EVALUATOR_VERSION
-from ecglib.report_realism import TextGap, read_statements, text_gap
+from ecglib.report_realism import TextGap, text_gap
 from ecglib.run import Run
 
 N_REPORTS = 12_000

@@ -41,7 +41,6 @@ _PART_OF = {
     "JS": "csn",
 }
 PARTS = tuple(_PART_OF.values())
-OTHER_SETS = ("ptb-xl", "cpsc2018", "csn")  # parts that this package reads as sets of their own
 _NAME = re.compile(r"(HR|JS|[AQISE])\d{4,5}")
 _SINUS = "SR"
 # What names no SCP statement because it leaves out place or kind still tells the superclass.
