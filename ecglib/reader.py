@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from ecglib.checkpoint import load_weights, read_config
 from ecglib.data.one_record import MOST_MISSING
 from ecglib.errors import CheckpointError, SignalError
-from ecglib.papers import deri
 from ecglib.paths import atomic_write, sha256_of
 from ecglib.probability import sigmoid
+from ecglib.reader_model import Config, EcgSide, ReaderModel
 from ecglib.signals import LEADS, fill_missing, flat_leads, quality, resample
 from ecglib.statements import SUPERCLASSES, any_of_its_statements, prompts_hash, superclass_members
 
@@ -34,28 +34,13 @@ KIND = "ecg reader"
 WINDOW_S = 10.0  # as long as the records it learned from; a longer record is read in windows
 SHORTEST_S = 2.5  # one column of a clinical print-out: two beats of all but the slowest hearts
 _CHUNK = 128  # windows encoded at a time
-_TEXT_SIDE = ("text_encoder", "project_t", "decode_e", "to_text", "enhance")
-
-
-class _NoText(nn.Module):
-    """Stands for the text tower of a model whose text side is thrown away."""
-
-    width = 1
-
-
-def ecg_side(config: deri.Config) -> deri.DERI:
-    """DERI without what only reports need: ``encode_ecg`` works, ``encode_text`` and ``losses`` do not."""
-    model = deri.build(config, text_encoder=_NoText())
-    for name in _TEXT_SIDE:
-        delattr(model, name)
-    return model
 
 
 class Reader(nn.Module):
     """Scores any 12-lead record for the statements of ``prompts``.
 
     Args:
-        config: of the DERI model whose ECG side it has.
+        config: of the model whose ECG side it has.
         prompts: code -> the prompts whose mean vector stands for the statement.
         sampling_rate_hz: the encoder's; records of another rate are resampled to it.
         about: what made it, JSON values: ``training`` and ``calibration`` when they are known.
@@ -66,14 +51,14 @@ class Reader(nn.Module):
     superclass_names = SUPERCLASSES
 
     def __init__(
-        self, config: deri.Config, prompts: Mapping[str, Sequence[str]], sampling_rate_hz: float, about: dict[str, Any]
+        self, config: Config, prompts: Mapping[str, Sequence[str]], sampling_rate_hz: float, about: dict[str, Any]
     ):
         super().__init__()
         self.config, self.about = config, about
         self.prompts = {code: list(texts) for code, texts in prompts.items()}
         self.codes = tuple(self.prompts)
         self.sampling_rate_hz = float(sampling_rate_hz)
-        self.encoder = ecg_side(config)
+        self.encoder = EcgSide(config)
         self.register_buffer("vectors", torch.zeros(len(self.codes), config.width))
         self.register_buffer("slope", torch.full((len(self.codes),), float("nan")))
         self.register_buffer("intercept", torch.full((len(self.codes),), float("nan")))
@@ -82,15 +67,14 @@ class Reader(nn.Module):
     @classmethod
     @torch.no_grad()
     def of(
-        cls, model: deri.DERI, prompts: Mapping[str, Sequence[str]], sampling_rate_hz: float, about: dict[str, Any]
+        cls, model: ReaderModel, prompts: Mapping[str, Sequence[str]], sampling_rate_hz: float, about: dict[str, Any]
     ) -> "Reader":
         """The reader of a trained model, not calibrated yet. The prompts are embedded here, once and for all.
 
         Weights are rounded to float16 at once, so that what is calibrated and what is saved are the same.
         """
         reader = cls(model.config, prompts, sampling_rate_hz, about)
-        kept = reader.encoder.state_dict().keys()
-        weights = {key: _rounded(value.detach().cpu()) for key, value in model.state_dict().items() if key in kept}
+        weights = {key: _rounded(value.detach().cpu()) for key, value in model.ecg_side.state_dict().items()}
         reader.encoder.load_state_dict(weights, strict=True)
         training = model.training
         vectors = model.eval().encode_classes(list(reader.prompts.values()))
@@ -115,7 +99,7 @@ class Reader(nn.Module):
 
     def forward(self, windows_mv: Tensor) -> Tensor:
         """(B, 12, T) millivolts at the encoder's rate -> cosines (B, C)."""
-        return F.normalize(self.encoder.encode_ecg(windows_mv), dim=-1) @ self.vectors.T
+        return F.normalize(self.encoder(windows_mv), dim=-1) @ self.vectors.T
 
     @torch.inference_mode()
     def scores(self, ecg_mv: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
@@ -203,7 +187,7 @@ class Reader(nn.Module):
         if stored.get("kind") != KIND:
             raise CheckpointError(f"{folder} holds no reader but another checkpoint; give a folder that Reader saved")
         needed = {"config", "sampling_rate_hz", "weights_sha256", "prompts_sha256", "prompts", "calibration"}
-        known = {field.name for field in dataclasses.fields(deri.Config)}
+        known = {field.name for field in dataclasses.fields(Config)}
         if (missing := needed - stored.keys()) or set(stored["config"]) != known:
             why = f"lacks {', '.join(sorted(missing))}" if missing else "describes another network"
             raise CheckpointError(f"{folder}/config.json {why}: it was made by another version; train a reader again")
@@ -212,7 +196,7 @@ class Reader(nn.Module):
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in stored["config"].items()}
         made_of = (needed | {"format", "kind"}) - {"calibration"}
         about = {key: value for key, value in stored.items() if key not in made_of}
-        reader = cls(deri.Config(**values), stored["prompts"], stored["sampling_rate_hz"], about)
+        reader = cls(Config(**values), stored["prompts"], stored["sampling_rate_hz"], about)
         load_weights(reader, folder / "model.safetensors", stored["weights_sha256"])
         return reader
 

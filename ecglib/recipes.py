@@ -11,7 +11,7 @@ CHECK_SEED = 3_000_017  # likewise for the records on which a reader is checked,
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sizes of one recipe. All records are simulated; the network is DERI's demo model."""
+    """Sizes of one recipe. All records are simulated."""
 
     name: str
     machine: str

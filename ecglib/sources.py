@@ -1,4 +1,4 @@
-"""Which files a paper's trained model depends on, and their fingerprint: a checkpoint of other code is made again."""
+"""Which files a trained model depends on, and their fingerprint: a checkpoint of other code is made again."""
 
 import ast
 from collections.abc import Iterable
@@ -12,9 +12,14 @@ _TRAINING = ("datasets", "launch", "pretrain", "train")
 
 
 def source_files(stem: str) -> list[Path]:
-    """The files of this package that a paper's file imports, directly or not, and the data of packages among them."""
+    """The files of this package that a model's file imports, directly or not, and the data of packages among them.
+
+    ``stem``: a paper's, or the name of a file of the package itself.
+    """
     package = Path(__file__).parent
-    return sorted(imported_files([package / "papers" / f"{stem}.py"]) | {package / f"{name}.py" for name in _TRAINING})
+    paper = package / "papers" / f"{stem}.py"
+    start = paper if paper.is_file() else package / f"{stem}.py"
+    return sorted(imported_files([start]) | {package / f"{name}.py" for name in _TRAINING})
 
 
 def imported_files(starts: Iterable[Path]) -> set[Path]:
@@ -43,7 +48,7 @@ def imported_files(starts: Iterable[Path]) -> set[Path]:
 
 
 def code_fingerprint(stem: str) -> str:
-    """Short SHA-256 over the source files that decide what training a paper's model gives.
+    """Short SHA-256 over the source files that decide what training a model gives.
 
     Of Python it reads what runs, so that a comment, a docstring or another layout leaves it; of data every byte.
     """

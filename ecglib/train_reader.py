@@ -19,15 +19,14 @@ from ecglib.data.store import RecordStore
 from ecglib.data.synthetic import population
 from ecglib.data.synthetic.stores import simulator_hash
 from ecglib.errors import ParameterError
-from ecglib.launch import fit_on
 from ecglib.machine import torch_device
-from ecglib.papers import deri
 from ecglib.probability import platt_curves
 from ecglib.reader import Reader
+from ecglib.reader_model import Config, ReaderModel
 from ecglib.recipes import CALIBRATION_SEED, Recipe
 from ecglib.sources import code_fingerprint
 from ecglib.statements import SUPERCLASSES, shown, statement_prompts, superclasses_shown
-from ecglib.train import TrainingData
+from ecglib.train import TrainingData, fit
 
 LEAST_POSITIVES = 5  # records that show a statement, fewer give no curve
 
@@ -37,7 +36,7 @@ class TrainedReader:
     """A reader with the whole model it was cut from, and the simulated records that made both."""
 
     reader: Reader
-    model: deri.DERI
+    model: ReaderModel
     history: list[dict]
     pairs: RecordStore
     calibration: RecordStore
@@ -50,7 +49,6 @@ def train_reader(
     work: str | Path,
     folder: str | Path,
     *,
-    processes: int = 1,
     text_encoder: str = "minilm",
     report: Callable[[str], None] | None = print,
 ) -> TrainedReader:
@@ -68,10 +66,10 @@ def train_reader(
         raise ParameterError(f"{recipe.n_records} records do not fill one batch of {recipe.batch_size}")
     pairs = simulated_store(recipe.cohort, recipe.n_records, seed, recipe.sampling_rate_hz)
     torch.manual_seed(seed)
-    model = deri.demo_model(text_encoder=text_encoder).to(torch_device())
+    model = ReaderModel(Config(text_encoder=text_encoder)).to(torch_device())
     data = TrainingData.of(pairs)
     model.prepare(data.reports)
-    history = fit_on(processes, model, data, schedule, work, report)
+    history = fit(model, data, schedule, work, report)
     model.eval()
     calibration = simulated_store(
         recipe.calibration_cohort, recipe.n_calibration, seed + CALIBRATION_SEED, recipe.sampling_rate_hz
@@ -84,7 +82,7 @@ def train_reader(
         "data": pairs.fingerprint,
         "simulator": simulator_hash(),
         "population": tomllib.loads(population.FILE.read_text(encoding="utf-8"))["source"],
-        "code": code_fingerprint("deri"),
+        "code": code_fingerprint(model.stem),
         "text_encoder": {"name": model.text_encoder.name, "fingerprint": model.text_encoder.fingerprint},
         "steps": schedule.steps(len(pairs)),
         "effective_batch": schedule.batch_size,

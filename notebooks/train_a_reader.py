@@ -12,9 +12,10 @@
 # # Training a reader
 #
 # The chapters before this one compare methods. This one makes a thing to use: a *reader* that takes any 12-lead ECG and
-# gives a probability for each of 71 statements. It is DERI {cite:p}`deri` in its small size, trained on simulated ECGs
-# and simulated reports, and cut down to what reading needs: the ECG side of the network, one vector per statement, and
-# one curve per statement that turns a cosine into a probability.
+# gives a probability for each of 71 statements. It takes from the methods what reading needs and no more: the contrast
+# of whole reports of MERL {cite:p}`merl`, and the question after every cardiac entity of K-MERL {cite:p}`k_merl`. It is
+# trained on simulated ECGs and simulated reports, then cut down to the ECG side of the network, one vector per
+# statement, and one curve per statement that turns a cosine into a probability.
 #
 # **No real label has a part in it, and no real record is opened**, neither in training nor in choosing anything; a test
 # of this project watches every file. The simulator itself knows of real hearts what is in textbooks, and how large and
@@ -57,8 +58,16 @@ chapter.recipe_table(plan)
 # %% [markdown]
 # ## Training
 #
-# The loss is DERI's, all five terms; the {doc}`chapter on its pre-training </results/deri_pretrain/deri_pretrain>`
-# explains them. Nothing stops early and no checkpoint is chosen: the last step is taken. A run that is killed goes on
+# The loss has two terms. The first pulls an ECG towards its own report and away from the others of the batch; it says
+# little about a finding that many reports name. The second asks for each of the knowledge base's entities, with its
+# name as the text: is it named in this record's report? An entity $q$ is asked of record $i$ by the logit
+#
+# $$\ell_{iq} = e^{t} \cos(z_i, z_q) + b + u_q,$$
+#
+# with learned scale $t$ and bias $b$, and $u_q$, linear in the name's frozen vector, for how often it is named at all.
+# The answer is taken from the report, as K-MERL does it, so what a report leaves out counts as absent.
+#
+# Nothing stops early and no checkpoint is chosen: the last step is taken. A run that is killed goes on
 # where it was when this notebook is started again. After training the 71 statements are embedded: the vector of a
 # statement is the mean of the unit vectors of its prompts, which were written before any scoring. Then the text side is
 # dropped.

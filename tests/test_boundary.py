@@ -22,7 +22,7 @@ LOADERS = {
 DOORS = {"open_dataset", "READERS"}  # through which a loader can be had by its name alone
 
 
-MAKERS = [PACKAGE / "train_reader.py", PACKAGE / "recipes.py"]  # the one paper they need is imported, not named
+MAKERS = [PACKAGE / "train_reader.py", PACKAGE / "recipes.py"]
 
 
 def names(file: Path) -> set[str]:

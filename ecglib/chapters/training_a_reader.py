@@ -19,11 +19,11 @@ from ecglib.data.simulated import simulated_store
 from ecglib.data.store import RecordStore
 from ecglib.data.synthetic import population
 from ecglib.metrics import EVALUATOR_VERSION, MacroAuc, chance_macro_auc, class_auc, macro_auc
-from ecglib.papers import deri
 from ecglib.paths import sha256_of
 from ecglib.probability import Reliability, reliability
 from ecglib.profiles import get_profile
 from ecglib.reader import Reader
+from ecglib.reader_model import ReaderModel
 from ecglib.recipes import CHECK_SEED, RECIPES, Recipe, get_recipe
 from ecglib.run import Run, data_entry
 from ecglib.statements import SUPERCLASSES, shown, superclasses_shown
@@ -61,7 +61,7 @@ def train(run: Run, recipe: Recipe) -> TrainedReader:
     changed = "" if usual else f"-{sha256_of(dataclasses.asdict(recipe), 8)}"
     work = run.results_dir / "checkpoints" / "reader" / f"{recipe.name}-seed{p['seed']}{changed}"
     folder = run.results_dir.joinpath("reader", *aside("simulated", p["seed"])) if usual else work / "reader"
-    made = train_reader(recipe, p["seed"], work, folder, processes=max(1, torch.cuda.device_count()))
+    made = train_reader(recipe, p["seed"], work, folder)
     fig = figures.training_curves(made.history, color=figures.color_of("deri"))
     run.save_figure(fig, "training_curves")
     run.save_table(pd.DataFrame(made.history), "history")
@@ -155,7 +155,7 @@ def statement_aucs(run: Run, made: TrainedReader, of: Checked) -> Scored:
     untrained = []
     for number in range(get_profile(p["profile"]).random_encoders):
         torch.manual_seed(UNTRAINED_SEED + number)
-        model = deri.build(made.model.config, text_encoder=made.model.text_encoder).to(reader.vectors.device)
+        model = ReaderModel(made.model.config, made.model.text_encoder).to(reader.vectors.device)
         fresh = Reader.of(model, reader.prompts, reader.sampling_rate_hz, {})
         untrained.append(100 * class_auc(of.truth, scores_of(fresh, of.store)))
     untrained = np.array(untrained)
