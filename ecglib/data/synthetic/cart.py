@@ -7,6 +7,7 @@ from ecglib.data.synthetic.wording import (
     Statement,
     drop_covered,
     drop_implied,
+    gravity,
     lower_first,
     meets,
     number,
@@ -176,15 +177,20 @@ class Cart:
         return out + self.concept(codes, self.draw() / P_CONCEPT)
 
     def terse(self, body: list[Statement], codes: list[str]) -> list[Statement]:
-        """One statement, alone or with the next one, its waveform or its group: how single findings get known."""
+        """The most serious statement, alone or with another one, its waveform or its group.
+
+        So single findings get known. Which of equally serious statements is made is drawn.
+        """
         apart = [s for s in body if s.codes != ("SR",)]
         if not apart:
             return self.summary(codes) or body
-        first = int(self.draw() * len(apart))
-        chosen, how = apart[first], self.draw()
-        if how < 0.5:
-            return [chosen]
+        ranks = [min(map(gravity, s.codes)) for s in apart]
+        main = self.draw.of([k for k, rank in enumerate(ranks) if rank == min(ranks)])
+        how = self.draw()
+        if how < 0.4 or (how < 0.6 and len(apart) == 1):
+            return [apart[main]]
         if how < 0.6:
-            return apart[first : first + 2]
-        spoken = [c for c in chosen.codes if c != "SR"]
-        return [chosen, *(self.description(spoken) if how < 0.8 else self.concept(spoken))]
+            other = self.draw.of([k for k in range(len(apart)) if k != main])
+            return [apart[k] for k in sorted((main, other))]
+        spoken = [c for c in apart[main].codes if c != "SR"]
+        return [apart[main], *(self.description(spoken) if how < 0.8 else self.concept(spoken))]

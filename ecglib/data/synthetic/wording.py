@@ -138,6 +138,17 @@ def omit(codes: list[str], draw: Draw) -> list[str]:
     return kept
 
 
+@cache
+def _ranks() -> dict[str, int]:
+    return {key: rank for rank, keys in enumerate(phrases()["gravity"]) for key in keys}
+
+
+def gravity(code: str) -> int:
+    """How serious a finding is, 0 the most: its own rank in the phrase file, or that of its slot."""
+    ranks = _ranks()
+    return ranks[code] if code in ranks else ranks[phrases()["findings"][code]["slot"]]
+
+
 def lower_first(text: str) -> str:
     """«Atrial fibrillation» -> «atrial fibrillation», but «AFib» and «SVT» stay."""
     return text if text[:2].isupper() or text[1:2] in ("-", "V") else text[:1].lower() + text[1:]
