@@ -1,6 +1,5 @@
 """The gap between generated and real statements, on lists whose answer is known."""
 
-
 import numpy as np
 import pytest
 
