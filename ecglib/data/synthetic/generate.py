@@ -59,8 +59,8 @@ def simulate_record(
 ) -> SimulatedRecord:
     """Record ``index`` of a simulated cohort: the same for every machine, worker and order of calls.
 
-    At 100 Hz and 500 Hz the same tracing comes out. ``codes`` asks for given conditions, for example ``["AFIB"]``,
-    instead of a draw from the cohort's mixture. ParameterError on an unknown cohort.
+    At 100 Hz and 500 Hz the same tracing comes out. ``codes`` asks for given conditions, for example ``["AFIB"]``, or
+    for none, ``[]``, instead of a draw from the cohort's mixture. ParameterError on an unknown cohort or condition.
     """
     from ecglib.data.synthetic.reports import write_report
 
@@ -115,8 +115,7 @@ def simulate_heart(cohort, seed, index, sampling_rate_hz, duration_s, codes=None
     person_rng = np.random.default_rng([seed, plan.number, owner, 1])
     *seeds, high = np.random.SeedSequence([seed, plan.number, index, 0]).spawn(5)
     rng, settings, low, words = map(np.random.default_rng, seeds)
-    if unknown := sorted(set(codes or ()) - plan.weights.keys()):
-        raise ParameterError(f"conditions {unknown} cannot be simulated; known are {', '.join(plan.weights)}")
+    _check_codes(codes, plan.weights)
     person = sample_person(plan, person_rng)
     chosen = choose_conditions(plan, rng) if codes is None else set(codes)
     case = sample_case(person, chosen, rng)
@@ -127,6 +126,16 @@ def simulate_heart(cohort, seed, index, sampling_rate_hz, duration_s, codes=None
     mains = float(plan.mains_hz[int(settings.integers(len(plan.mains_hz)))])
     patient = f"sim-{plan.number}-{seed}-{owner}"
     return Heart(clean, case, findings, features, patient, words, (settings, low, high), plan.noise, mains, body)
+
+
+def _check_codes(codes, known) -> None:
+    if isinstance(codes, str):
+        raise ParameterError(f"codes = {codes!r}: give a list, codes=[{codes!r}]")
+    if unknown := sorted(set(codes or ()) - known.keys()):
+        hints = {"NORM": "codes=[] asks for a healthy record", "SR": "codes=[] asks for a healthy record"}
+        hints["LPR"] = 'a long PR interval comes with codes=["1AVB"]'
+        hint = "".join(f"; {text}" for text in dict.fromkeys(hints[code] for code in unknown if code in hints))
+        raise ParameterError(f"codes {unknown} cannot be asked for{hint}; known are {', '.join(known)}")
 
 
 def _heart(case, body, duration_s, hz, rng):
