@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
 from ecglib import probability
+from ecglib.chapters.training_a_reader import recipe_of
 from ecglib.data.any_file import read_ecg
 from ecglib.data.labels import FINDINGS, SCP_CODES, findings_to_labels
 from ecglib.data.synthetic import simulate_record
@@ -253,6 +255,20 @@ def test_superclasses_by_a_naive_loop():
                     none *= 1.0 - value
             assert found[row, column] == pytest.approx(1.0 - none)
     np.testing.assert_allclose(found[:, 0], p[:, SCP_CODES.index("NORM")])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"n_records": 10}, "n_records = 10: at least 32 are needed, one batch; 0 takes the recipe's"),
+        ({"n_calibration": 9}, "n_calibration = 9: at least 10 are needed"),
+    ],
+)
+def test_a_recipe_of_too_few_records_is_refused_before_any_is_made(given, message):
+    params = {"recipe": "demo", "n_records": 0, "epochs": 0, "n_calibration": 0}
+    assert recipe_of(SimpleNamespace(params=params)) == RECIPES["demo"]
+    with pytest.raises(ParameterError, match=message):
+        recipe_of(SimpleNamespace(params=params | given))
 
 
 # Curves

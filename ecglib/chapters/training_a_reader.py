@@ -18,6 +18,7 @@ from ecglib.data.labels import scp_statements
 from ecglib.data.simulated import simulated_store
 from ecglib.data.store import RecordStore
 from ecglib.data.synthetic import population
+from ecglib.errors import ParameterError
 from ecglib.metrics import EVALUATOR_VERSION, MacroAuc, chance_macro_auc, class_auc, macro_auc
 from ecglib.papers import deri
 from ecglib.paths import sha256_of
@@ -27,15 +28,27 @@ from ecglib.reader import Reader
 from ecglib.recipes import CHECK_SEED, RECIPES, Recipe, get_recipe
 from ecglib.run import Run, data_entry
 from ecglib.statements import SUPERCLASSES, shown, superclasses_shown
-from ecglib.train_reader import TrainedReader, scores_of, train_reader
+from ecglib.train_reader import LEAST_POSITIVES, TrainedReader, scores_of, train_reader
 
 CHECK_COHORT = "ptb-xl"
 
 
 def recipe_of(run: Run) -> Recipe:
-    """The recipe that the run's parameters name, with what they change: n_records, epochs, n_calibration (0: as is)."""
+    """The recipe that the run's parameters name, with what they change: n_records, epochs, n_calibration (0: as is).
+
+    Raises ParameterError, before any record is made, when there are too few for one batch or for any curve.
+    """
     recipe = get_recipe(run.params["recipe"])
     changes = {name: run.params[name] for name in ("n_records", "epochs", "n_calibration") if run.params[name]}
+    for name, least, why in (
+        ("n_records", recipe.batch_size, "one batch"),
+        ("n_calibration", 2 * LEAST_POSITIVES, "five that show a statement and five that do not"),
+    ):
+        if changes.get(name, least) < least:
+            usual = getattr(recipe, name)
+            raise ParameterError(
+                f"{name} = {changes[name]}: at least {least} are needed, {why}; 0 takes the recipe's {usual}"
+            )
     return dataclasses.replace(recipe, **changes)
 
 
