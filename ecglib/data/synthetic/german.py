@@ -6,7 +6,7 @@ Umlauts are written out («ueberdrehter linkstyp»), as :func:`ecglib.reports.to
 from collections.abc import Mapping
 from functools import cache
 
-from ecglib.data.synthetic.cart_grammar import Productions, Scene, check_schema, production, read
+from ecglib.data.synthetic.cart_grammar import Productions, Scene, production, read
 from ecglib.data.synthetic.wording import (
     Draw,
     Statement,
@@ -28,7 +28,6 @@ class German(Productions):
     """The content of ``german.json``; ParameterError names the entry that breaks a rule."""
 
     def __init__(self, content: Mapping):
-        check_schema(content, "german")
         super().__init__("german.json", content["sites"], content["territories"])
         self.order, self.axis = content["order"], content["axis"]
         self.footer, self.abnormal = content["footer"], content["abnormal"]
