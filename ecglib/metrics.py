@@ -108,9 +108,20 @@ def macro_auc(
     )
 
 
-def chance_macro_auc(y: np.ndarray, *, repeats: int = 1000, seed: int = 0) -> tuple[float, float, float]:
-    """Macro AUC of scores that know nothing, in percent: mean, 2.5th and 97.5th percentile over random scores."""
+def chance_macro_auc(
+    y: np.ndarray, *, known: np.ndarray | None = None, repeats: int = 1000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Macro AUC of scores that know nothing, in percent: mean, 2.5th and 97.5th percentile over random scores.
+
+    Args:
+        y: (N, C) bool.
+        known: (N, C) bool, of which records the label of a class counts; without it, of all.
+    """
     y = np.asarray(y, bool)
     rng = np.random.default_rng(seed)
-    draws = [np.nanmean(class_auc(y, rng.random(y.shape))) for _ in range(repeats)]
+    if known is None or known.all():
+        draws = [np.nanmean(class_auc(y, rng.random(y.shape))) for _ in range(repeats)]
+    else:
+        labels = [y[there, c, None] for c, there in enumerate(known.T)]
+        draws = [np.nanmean([class_auc(of, rng.random(of.shape))[0] for of in labels]) for _ in range(repeats)]
     return 100 * float(np.mean(draws)), *(100 * float(v) for v in np.percentile(draws, [2.5, 97.5]))

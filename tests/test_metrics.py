@@ -86,3 +86,16 @@ def test_chance_is_fifty_and_a_perfect_score_is_a_hundred():
     assert value == pytest.approx(50, abs=0.5)
     assert low < 50 < high
     assert macro_auc(y, y.astype(float), list("abcd"), np.arange(400), repeats=20).value == 100
+
+
+def test_chance_over_fewer_known_records_is_wider():
+    y, _ = problem(0, n=400)
+    whole = chance_macro_auc(y, repeats=2000)
+    assert chance_macro_auc(y, known=np.ones_like(y), repeats=2000) == whole
+    few = np.zeros_like(y)
+    few[:60] = True
+    assert y[:60].any(axis=0).all()
+    value, low, high = chance_macro_auc(y, known=few, repeats=2000)
+    assert value == pytest.approx(50, abs=1)
+    assert high - low > 1.5 * (whole[2] - whole[1])
+    assert (value, low, high) == pytest.approx(chance_macro_auc(y[:60], repeats=2000), abs=1)

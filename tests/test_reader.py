@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
 from ecglib import probability
+from ecglib.answers import answers
 from ecglib.chapters.training_a_reader import recipe_of
 from ecglib.data.any_file import read_ecg
 from ecglib.data.labels import FINDINGS, SCP_CODES, findings_to_labels
@@ -21,7 +22,7 @@ from ecglib.paths import sha256_of
 from ecglib.reader import Reader, windows
 from ecglib.recipes import RECIPES, get_recipe
 from ecglib.statements import SUPERCLASSES, any_of_its_statements, prompts_hash, shown, superclass_members
-from ecglib.train_reader import scores_of, train_reader
+from ecglib.train_reader import train_reader
 
 TINY = dataclasses.replace(RECIPES["demo"], n_records=96, epochs=1, n_calibration=400)
 
@@ -318,7 +319,7 @@ def test_calibrated_means_are_the_prevalences(tiny):
     """On the calibrating records themselves, but for Platt's targets: the first-order condition of the intercept."""
     made = tiny[1]
     truth = shown(made.calibration.records["findings"], made.reader.codes)
-    p = made.reader.calibrated(scores_of(made.reader, made.calibration))
+    p = made.reader.calibrated(answers(made.reader.scores, made.calibration))
     np.testing.assert_allclose(p.mean(axis=0), truth.mean(axis=0), atol=5e-3)
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from ecglib.answers import answers
 from ecglib.chapters import mistakes, other_hospitals, transfer
 from ecglib.data import open_dataset
 from ecglib.data.store import write_store
@@ -13,15 +14,8 @@ from ecglib.errors import ParameterError
 from ecglib.metrics import macro_auc
 from ecglib.run import Run
 from ecglib.signals import LEADS
-from ecglib.statement_scores import (
-    SUPERCLASSES,
-    answers,
-    class_questions,
-    questions,
-    save_predictions,
-    score,
-    scp_of,
-)
+from ecglib.statement_scores import SUPERCLASSES, class_questions, questions, save_predictions, score
+from ecglib.statements import scp_of
 
 CODES = ("NORM", "AFIB", "IMI", "LVH", "CLBBB", "PVC")
 

@@ -13,6 +13,7 @@ from IPython.display import Markdown, display
 from ecglib import chapters, figures, knowledge
 from ecglib import reader_figures as charts
 from ecglib._papermill_argv import aside
+from ecglib.answers import answers
 from ecglib.chapters.zero_shot import UNTRAINED_SEED
 from ecglib.data.labels import scp_statements
 from ecglib.data.simulated import simulated_store
@@ -28,7 +29,7 @@ from ecglib.reader import Reader
 from ecglib.recipes import CHECK_SEED, RECIPES, Recipe, get_recipe
 from ecglib.run import Run, data_entry
 from ecglib.statements import SUPERCLASSES, shown, superclasses_shown
-from ecglib.train_reader import LEAST_POSITIVES, TrainedReader, scores_of, train_reader
+from ecglib.train_reader import LEAST_POSITIVES, TrainedReader, train_reader
 
 CHECK_COHORT = "ptb-xl"
 
@@ -103,7 +104,7 @@ def check(run: Run, made: TrainedReader) -> Checked:
     p, reader = run.params, made.reader
     n = get_profile(p["profile"]).n_evaluate[CHECK_COHORT]
     store = simulated_store(CHECK_COHORT, n, p["seed"] + CHECK_SEED, int(reader.sampling_rate_hz))
-    truth, scores = shown(store.records["findings"], reader.codes), scores_of(reader, store)
+    truth, scores = shown(store.records["findings"], reader.codes), answers(reader.scores, store)
     probabilities = reader.calibrated(scores)
     super_truth = superclasses_shown(store.records["findings"])
     return Checked(store, truth, scores, probabilities, reader.of_superclasses(probabilities), super_truth)
@@ -170,7 +171,7 @@ def statement_aucs(run: Run, made: TrainedReader, of: Checked) -> Scored:
         torch.manual_seed(UNTRAINED_SEED + number)
         model = deri.build(made.model.config, text_encoder=made.model.text_encoder).to(reader.vectors.device)
         fresh = Reader.of(model, reader.prompts, reader.sampling_rate_hz, {})
-        untrained.append(100 * class_auc(of.truth, scores_of(fresh, of.store)))
+        untrained.append(100 * class_auc(of.truth, answers(fresh.scores, of.store)))
     untrained = np.array(untrained)
     positives = of.truth.sum(axis=0)
     with np.errstate(divide="ignore"):

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ecglib import figures
+from ecglib.answers import answers
 from ecglib.chapters.zero_shot import UNTRAINED_SEED
 from ecglib.data.store import RecordStore
 from ecglib.errors import ParameterError
-from ecglib.metrics import EVALUATOR_VERSION, weighted_auc
+from ecglib.metrics import EVALUATOR_VERSION, chance_macro_auc
 from ecglib.paths import expand
 from ecglib.profiles import get_profile
 from ecglib.run import Run
@@ -19,7 +20,6 @@ from ecglib.statement_scores import (
     SUPERCLASSES,
     Questions,
     Scored,
-    answers,
     class_questions,
     questions,
     save_predictions,
@@ -90,20 +90,12 @@ def answered(reader: Any, asked: Mapping[str, Questions], boot: Mapping[str, int
     }
 
 
-def _chance(of: Scored, seed: int, repeats: int = 200) -> tuple[float, float, float]:
-    rng = np.random.default_rng(seed)
+def _chance(of: Scored, seed: int) -> tuple[float, float, float]:
     codes = set(of.table["code"])
     columns = [c for c, code in enumerate(of.of.codes) if code in codes]
     if not columns:
         return np.nan, np.nan, np.nan
-    draws = []
-    for _ in range(repeats):
-        of_codes = []
-        for c in columns:
-            y = of.of.labels[of.of.known[:, c], c]
-            of_codes.append(100 * weighted_auc(y, rng.random(len(y)), np.ones((1, len(y)), dtype=np.float32))[0])
-        draws.append(np.mean(of_codes))
-    return float(np.mean(draws)), *map(float, np.percentile(draws, [2.5, 97.5]))
+    return chance_macro_auc(of.of.labels[:, columns], known=of.of.known[:, columns], repeats=200, seed=seed)
 
 
 def transfer_table(found: Transfer) -> pd.DataFrame:
