@@ -114,8 +114,8 @@ told_by = gap.told_by(run, told)
 #
 # The same gap in the unit that counts. The reader was trained on simulated ECGs alone and answers for every SCP
 # statement; its scores on real records stand beside those on simulated ones of the same kind, untrained readers of
-# the same shape (mean and 1.96 standard deviations between them) and chance. Intervals resample patients. The aims
-# were set before any real record was scored.
+# the same shape (their mean, in brackets the lowest and the highest) and chance. Other intervals resample patients. The
+# aims were set before any real record was scored.
 #
 # PTB-XL's 333 records were scored with two earlier versions of the simulator as well (super-classes 83.4 and 78.4; no
 # run record was kept). What changed between them was decided by simulated records, published criteria and unlabelled

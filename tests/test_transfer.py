@@ -141,6 +141,9 @@ def test_transfer_is_scored_on_both_sides_and_recorded(tmp_path):
     assert mean == pytest.approx(50, abs=2)
     table = transfer.transfer_table(found).set_index("what")
     assert table.loc["NORM", "aim"] == "84"
+    means = [net[transfer.STATEMENTS].mean for net in found.untrained]
+    shown = table.loc[f"statements, mean of {len(real.table)}", "5 untrained (lowest to highest)"]
+    assert shown == f"{np.mean(means):.1f} ({min(means):.1f} to {max(means):.1f})"
     assert table.loc["NORM", "records"].endswith(f"of {found.real[transfer.CLASSES].n}")
     rows = transfer.rows(found)
     keys = [tuple(row[k] for k in ("method", "dataset", "data_kind", "setting", "metric")) for row in rows]

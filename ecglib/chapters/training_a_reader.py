@@ -20,7 +20,7 @@ from ecglib.data.simulated import simulated_store
 from ecglib.data.store import RecordStore
 from ecglib.data.synthetic import population
 from ecglib.errors import ParameterError
-from ecglib.metrics import EVALUATOR_VERSION, MacroAuc, chance_macro_auc, class_auc, macro_auc
+from ecglib.metrics import EVALUATOR_VERSION, MacroAuc, between_networks, chance_macro_auc, class_auc, macro_auc
 from ecglib.papers import deri
 from ecglib.paths import sha256_of
 from ecglib.probability import Reliability, reliability
@@ -218,8 +218,7 @@ def metric_rows(run: Run, of: Checked, scored: Scored, held: dict[str, Reliabili
     """The rows of the run record: macro AUC of reader, untrained networks and chance; calibration errors."""
     auc, over = scored.auc, _super_auc(run, of)
     chance = chance_macro_auc(of.truth, repeats=200, seed=run.params["seed"])
-    means = np.nanmean(scored.untrained, axis=1)
-    spread = 1.96 * means.std(ddof=1) if len(means) > 1 else float("nan")
+    untrained = between_networks(np.nanmean(scored.untrained, axis=1))
     base = {"data_kind": "simulated", "n": len(of.store), "evaluator_version": EVALUATOR_VERSION, "dataset": "ptb-xl"}
 
     def row(method: str, metric: str, setting: str, value: float, low: float, high: float, **more) -> dict:
@@ -229,7 +228,7 @@ def metric_rows(run: Run, of: Checked, scored: Scored, held: dict[str, Reliabili
     named, anyone = "statements, simulated", "any of its statements, simulated"
     rows = [
         row("reader", "macro_auc", named, auc.value, auc.ci_low, auc.ci_high),
-        row("random-encoder", "macro_auc", named, means.mean(), means.mean() - spread, means.mean() + spread),
+        row("random-encoder", "macro_auc", named, *untrained),
         row("chance", "macro_auc", named, *chance),
         row("reader", "macro_auc", anyone, over.value, over.ci_low, over.ci_high, dataset="ptbxl-super"),
         row("chance", "macro_auc", anyone, *chance_macro_auc(of.super_truth, repeats=200), dataset="ptbxl-super"),

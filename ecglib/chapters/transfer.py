@@ -12,7 +12,7 @@ from ecglib.answers import answers
 from ecglib.chapters.zero_shot import UNTRAINED_SEED
 from ecglib.data.store import RecordStore
 from ecglib.errors import ParameterError
-from ecglib.metrics import EVALUATOR_VERSION, chance_macro_auc
+from ecglib.metrics import EVALUATOR_VERSION, between_networks, chance_macro_auc
 from ecglib.paths import expand
 from ecglib.profiles import get_profile
 from ecglib.run import Run
@@ -99,7 +99,11 @@ def _chance(of: Scored, seed: int) -> tuple[float, float, float]:
 
 
 def transfer_table(found: Transfer) -> pd.DataFrame:
-    """What is scored, on real and on simulated records, what knows nothing, and the aim."""
+    """What is scored, on real and on simulated records, what knows nothing, and the aim.
+
+    Untrained readers stand with the lowest and the highest of them: so few are no sample to derive an interval from.
+    """
+    untrained = f"{len(found.untrained)} untrained (lowest to highest)"
     rows = []
     for question in (CLASSES, STATEMENTS):
         real, simulated = found.real[question], found.simulated[question]
@@ -108,7 +112,7 @@ def transfer_table(found: Transfer) -> pd.DataFrame:
                 "what": f"{question}, mean of {len(real.table)}",
                 found.real[question].of.name: cell(real.mean, real.ci_low, real.ci_high),
                 found.simulated[question].of.name: cell(simulated.mean, simulated.ci_low, simulated.ci_high),
-                "untrained": cell(*_spread([net[question].mean for net in found.untrained])),
+                untrained: cell(*_range([net[question].mean for net in found.untrained])),
                 "chance": cell(*found.chance[question]),
                 "records": f"{real.n}",
                 "aim": f"{AIMS[question]:g}",
@@ -120,7 +124,7 @@ def transfer_table(found: Transfer) -> pd.DataFrame:
             own = _row(side[CLASSES], code)
             row[side[CLASSES].of.name] = cell(own["auc"], own["ci_low"], own["ci_high"]) if own else ""
         real = _row(found.real[CLASSES], code)
-        row["untrained"] = cell(*_spread([net["auc"] for n in found.untrained if (net := _row(n[CLASSES], code))]))
+        row[untrained] = cell(*_range([net["auc"] for n in found.untrained if (net := _row(n[CLASSES], code))]))
         row["chance"] = cell(50.0, real["chance_low"], real["chance_high"]) if real else ""
         row["records"] = f"{real['positives']} of {real['n']}" if real else "too few"
         rows.append(row | {"aim": f"{AIMS[code]:g}"})
@@ -132,13 +136,9 @@ def _row(of: Scored, code: str) -> dict | None:
     return found[0] if found else None
 
 
-def _spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of untrained readers and 1.96 standard deviations between them."""
-    values = np.asarray(values, dtype=float)
-    if not len(values):
-        return np.nan, np.nan, np.nan
-    width = 1.96 * values.std(ddof=1) if len(values) > 1 else np.nan
-    return float(values.mean()), float(values.mean() - width), float(values.mean() + width)
+def _range(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean, lowest and highest of untrained readers."""
+    return (float(np.mean(values)), min(values), max(values)) if len(values) else (np.nan,) * 3
 
 
 def cell(value: float, low: float, high: float) -> str:
@@ -161,7 +161,7 @@ def rows(found: Transfer) -> list[dict]:
             setting = f"trained on simulated ECGs, {question}{where}"
             out += side_rows("reader", dataset, kind, setting, of)
         base = f"trained on simulated ECGs, {question}"
-        value, low, high = _spread([net[question].mean for net in found.untrained])
+        value, low, high = between_networks([net[question].mean for net in found.untrained])
         real = found.real[question]
         out.append(_metric("random-encoder", dataset, found.kind, base, "macro_auc", value, low, high, real.n))
         out.append(_metric("chance", dataset, found.kind, base, "macro_auc", *found.chance[question], real.n))
