@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from ecglib.data.synthetic.wording import (
     Draw,
     Statement,
-    drop_covered,
-    drop_implied,
+    abnormal,
+    chosen,
     gravity,
     lower_first,
     meets,
     number,
-    omit,
     phrases,
     site_kind,
     territory,
@@ -149,19 +148,19 @@ class Cart:
         return []
 
     def summary(self, codes: list[str]) -> list[Statement]:
-        book, abnormal = self.book["summary"], [c for c in codes if c not in ("NORM", "SR")]
+        book, wrong = self.book["summary"], abnormal(codes)
         if "NORM" in codes:
-            if not abnormal:
+            if not wrong:
                 return [Statement(("NORM",), self.words("NORM"))]
-            kind = "except_rate" if set(abnormal) <= {"STACH", "SBRAD"} else "otherwise_normal"
+            kind = "except_rate" if set(wrong) <= {"STACH", "SBRAD"} else "otherwise_normal"
             return [Statement(("NORM",), self.pick(book[kind]))]
-        if not abnormal:
+        if not wrong:
             return []
-        text = self.pick(book["borderline" if set(abnormal) <= set(self.book["nonspecific"]) else "abnormal"])
+        text = self.pick(book["borderline" if set(wrong) <= set(self.book["nonspecific"]) else "abnormal"])
         return [Statement((), text)] if text else []
 
     def report(self, codes: list[str]) -> list[Statement]:
-        self.present, codes = codes, omit(drop_implied(drop_covered(codes), self.draw), self.draw)
+        self.present, codes = codes, chosen(codes, self.draw)
         body = self.statements(codes)
         if self.draw() < P_TERSE:
             return self.terse(body, codes)
