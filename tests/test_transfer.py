@@ -1,5 +1,7 @@
 """A reader's scores on real and simulated records, other hospitals, the worst mistakes: known truth first."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -150,11 +152,23 @@ def test_transfer_is_scored_on_both_sides_and_recorded(tmp_path):
     assert len(keys) == len(set(keys))
     assert {row["method"] for row in rows} == {"reader", "random-encoder", "chance"}
     run.record(rows)
-    assert f"{real.mean:.1f}" in transfer.in_words(found)
+    said = transfer.in_words(found)
+    assert f"{real.mean:.1f}" in said
     kept = pd.read_parquet(save_predictions(tmp_path / "p.parquet", [real]))
     norm = kept[kept["class"] == "NORM"]
     assert norm["label"].tolist() == real.of.labels[:, 0].tolist()
     assert norm["score"].to_numpy() == pytest.approx(real.scores[:, 0])
+
+
+def test_weak_statements_are_told_by_the_side_they_are_weak_on():
+    def side(**auc):
+        table = pd.DataFrame([{"code": code, "auc": value} for code, value in auc.items()])
+        return {transfer.STATEMENTS: SimpleNamespace(table=table, of=SimpleNamespace(name="real"))}
+
+    found = SimpleNamespace(
+        real=side(AMI=54, ABQRS=67, AFIB=98, NST=82, PMI=40), simulated=side(AMI=87, ABQRS=64, AFIB=97, NST=64)
+    )
+    assert transfer._weak(found) == " Below 70 on both sides: ABQRS 67 and 64. Below 70 on real alone: AMI 54 and 87."
 
 
 def test_no_reader_is_said_and_a_wrong_one_refused(tmp_path, capsys):

@@ -29,6 +29,7 @@ from ecglib.statement_scores import (
 STATEMENTS, CLASSES = "statements", "super-classes"
 DEFAULT_READER = "results/reader"
 # Macro AUC in percent that the simulator is to reach on real PTB-XL records.
+LOW = 70.0  # AUC in percent below which a statement is called weak
 AIMS = {CLASSES: 77.0, STATEMENTS: 82.0, "MI": 78.0, "STTC": 76.0, "CD": 80.0, "HYP": 78.0, "NORM": 84.0}
 
 
@@ -196,7 +197,22 @@ def in_words(found: Transfer) -> str:
         f"{len(statements.table)} statements on {statements.of.name} and {found.simulated[STATEMENTS].mean:.1f} on its "
         f"simulated counterpart over {len(found.simulated[STATEMENTS].table)} of them; over the super-classes "
         f"{classes.mean:.1f} ({classes.ci_low:.1f} to {classes.ci_high:.1f}) and {found.simulated[CLASSES].mean:.1f}."
-        f"{aims}"
+        f"{aims}{_weak(found)}"
+    )
+
+
+def _weak(found: Transfer) -> str:
+    """Statements that are weak on both sides, and those that are weak on the first alone."""
+    real, other = (side[STATEMENTS] for side in (found.real, found.simulated))
+    simulated = {row.code: row.auc for row in other.table.itertuples()}
+    pairs = [(r.code, r.auc, simulated[r.code]) for r in real.table.itertuples() if r.code in simulated and r.auc < LOW]
+
+    def listed(chosen: list) -> str:
+        return ", ".join(f"{code} {here:.0f} and {there:.0f}" for code, here, there in chosen) or "none"
+
+    return (
+        f" Below {LOW:g} on both sides: {listed([p for p in pairs if p[2] < LOW])}. Below {LOW:g} on {real.of.name} "
+        f"alone: {listed([p for p in pairs if p[2] >= LOW])}."
     )
 
 
