@@ -10,7 +10,14 @@ import torch
 import torch.nn.functional as F
 
 from ecglib.data.labels import TASKS
-from ecglib.metrics import EVALUATOR_VERSION, MacroAuc, chance_macro_auc, macro_auc, patient_weights
+from ecglib.metrics import (
+    EVALUATOR_VERSION,
+    MacroAuc,
+    between_networks,
+    chance_macro_auc,
+    macro_auc,
+    patient_weights,
+)
 from ecglib.paths import atomic_write
 
 PromptSet = dict[str, list[str]]  # class -> its prompts
@@ -203,10 +210,9 @@ def random_encoder_rows(data_kind: str, per_network: Sequence[Sequence[ZeroShot]
     """Untrained networks of the same shape: the mean over networks and 1.96 standard deviations between them."""
     rows = []
     for same in zip(*per_network, strict=True):
-        values = np.array([result.auc.value for result in same])
-        spread = 1.96 * values.std(ddof=1) if len(values) > 1 else float("nan")
+        value, low, high = between_networks([result.auc.value for result in same])
         row = metric_row("random-encoder", data_kind, same[0])
-        rows.append(row | {"value": values.mean(), "ci_low": values.mean() - spread, "ci_high": values.mean() + spread})
+        rows.append(row | {"value": value, "ci_low": low, "ci_high": high})
     return rows
 
 

@@ -1,6 +1,7 @@
 """Scores with intervals. Every metric states what it does with classes that cannot be scored."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,9 +109,34 @@ def macro_auc(
     )
 
 
-def chance_macro_auc(y: np.ndarray, *, repeats: int = 1000, seed: int = 0) -> tuple[float, float, float]:
-    """Macro AUC of scores that know nothing, in percent: mean, 2.5th and 97.5th percentile over random scores."""
+def chance_macro_auc(
+    y: np.ndarray, *, known: np.ndarray | None = None, repeats: int = 1000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Macro AUC of scores that know nothing, in percent: mean, 2.5th and 97.5th percentile over random scores.
+
+    Args:
+        y: (N, C) bool.
+        known: (N, C) bool, of which records the label of a class counts; without it, of all.
+    """
     y = np.asarray(y, bool)
     rng = np.random.default_rng(seed)
-    draws = [np.nanmean(class_auc(y, rng.random(y.shape))) for _ in range(repeats)]
+    if known is None or known.all():
+        draws = [np.nanmean(class_auc(y, rng.random(y.shape))) for _ in range(repeats)]
+    else:
+        labels = [y[there, c, None] for c, there in enumerate(known.T)]
+        draws = [np.nanmean([class_auc(of, rng.random(of.shape))[0] for of in labels]) for _ in range(repeats)]
     return 100 * float(np.mean(draws)), *(100 * float(v) for v in np.percentile(draws, [2.5, 97.5]))
+
+
+def between_networks(percent: Sequence[float]) -> tuple[float, float, float]:
+    """AUCs of M networks -> their mean and 1.96 standard deviations on either side, within the scale of 0 to 100.
+
+    The range is NaN for one network, and all three are for none. With few networks it is wide: it says how little so
+    few tell, not where a network may lie.
+    """
+    values = np.asarray(percent, dtype=float)
+    if not len(values):
+        return (float("nan"),) * 3
+    mean = float(values.mean())
+    spread = 1.96 * float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+    return mean, float(np.maximum(mean - spread, 0.0)), float(np.minimum(mean + spread, 100.0))

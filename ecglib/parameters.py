@@ -244,6 +244,7 @@ def _at_least(name: str, lowest: int) -> Callable[[int], None]:
 _CHECKS: dict[str, Callable] = {
     **{name: _at_least(name, 0) for name in ("epochs", "n_records", "n_calibration", "processes")},
     "n_bootstrap": _at_least("n_bootstrap", 10),
+    "n_simulated": _at_least("n_simulated", 20),
     "seed": _check_seed,
     "backend": _check_backend,
     "leads": _check_leads,
@@ -254,15 +255,15 @@ _CHECKS: dict[str, Callable] = {
 
 def _check_data(values: Mapping[str, object]) -> None:
     """`dataset` and `data_root` belong together, in both directions: nothing may run on other data than was meant."""
-    if "dataset" not in values or "data_root" not in values:
-        return
-    dataset, root = str(values["dataset"]), str(values["data_root"])
-    if dataset == "simulated" and root:
-        others = ", ".join(d for d in DATASETS if d != "simulated")
-        raise ParameterError(
-            f"data_root = {root!r} but dataset is simulated, which reads no files: say which of {others}"
-        )
-    if dataset != "simulated" and not root:
-        raise ParameterError(f"dataset = {dataset!r} needs data_root, the folder with its original files")
-    if root and not expand(root).is_dir():
-        raise ParameterError(f"data_root = {root!r}: no such folder")
+    if "dataset" in values and "data_root" in values:
+        dataset, root = str(values["dataset"]), str(values["data_root"])
+        if dataset == "simulated" and root:
+            others = ", ".join(d for d in DATASETS if d != "simulated")
+            raise ParameterError(
+                f"data_root = {root!r} but dataset is simulated, which reads no files: say which of {others}"
+            )
+        if dataset != "simulated" and not root:
+            raise ParameterError(f"dataset = {dataset!r} needs data_root, the folder with its original files")
+    for name, root in values.items():  # every folder of originals is there before the first minute is spent
+        if name.endswith("_root") and root and not expand(str(root)).is_dir():
+            raise ParameterError(f"{name} = {root!r}: no such folder; give one that is there")

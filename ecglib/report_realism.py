@@ -51,19 +51,17 @@ def _bare(statement: str) -> str:
 
 @dataclass(frozen=True)
 class TextGap:
-    """Measures of :func:`text_gap`: ``table``, and the statements behind them, most frequent first."""
+    """Measures of :func:`text_gap`: ``table``, and what no real cart says with its count, most frequent first."""
 
     table: pd.DataFrame
-    never_produced: tuple[str, ...]
     never_real: tuple[tuple[str, int], ...]
 
 
-def text_gap(reports: Sequence[str], statements: Iterable[str] | Counter) -> TextGap:
+def text_gap(reports: Sequence[str], statements: Iterable[str]) -> TextGap:
     """What separates ``reports`` from real ``statements``.
 
-    reports: generated reports, statements ended by full stops. statements: distinct real statements, or a Counter of
-    them, by which «never produced» is then ordered. The table has one row per part of the reference (all, in view, held
-    out) and columns
+    reports: generated reports, statements ended by full stops. statements: real statements, of which each counts once.
+    The table has one row per part of the reference (all, in view, held out) and columns
 
     * n_statements: distinct normalised statements of the part,
     * word_for_word: percent of these that are produced,
@@ -75,24 +73,20 @@ def text_gap(reports: Sequence[str], statements: Iterable[str] | Counter) -> Tex
     hedged (of distinct ones), hedged_said (of all said), per_report, entropy_bits and zipf (exponent of frequency
     against rank, over the 200 commonest) of the statements. ParameterError when either list is empty.
     """
-    counts = Counter(statements)
-    if not reports or not counts:
-        raise ParameterError(f"text_gap needs reports and statements; got {len(reports)} and {len(counts)}")
+    given = set(statements)
+    if not reports or not given:
+        raise ParameterError(f"text_gap needs reports and statements; got {len(reports)} and {len(given)}")
     produced = Counter(text for report in reports for text in statements_of(report))
     if not produced:
         raise ParameterError("text_gap: no report holds a word")
-    outside = {normalised(s) for s in counts if held_out(s)} - {normalised(s) for s in counts if not held_out(s)}
-    real = Counter()
-    for statement, n in counts.items():
-        real[normalised(statement)] += n
-    real.pop("", None)
-    members = {"all": set(real), "in view": set(real) - outside, "held out": set(real) & outside}
+    outside = {normalised(s) for s in given if held_out(s)} - {normalised(s) for s in given if not held_out(s)}
+    real = {normalised(s) for s in given} - {""}
+    members = {"all": real, "in view": real - outside, "held out": real & outside}
     rows = {part: _part(members[part], produced) for part in PARTS}
-    rows["generated"] = _generated(produced, set(real), len(reports))
+    rows["generated"] = _generated(produced, real, len(reports))
     frame = pd.DataFrame(rows).T.rename_axis("part")
-    missing = [text for text, _ in sorted(real.items(), key=lambda item: (-item[1], item[0])) if text not in produced]
     strange = [(text, n) for text, n in produced.most_common() if text not in real]
-    return TextGap(frame, tuple(missing), tuple(strange))
+    return TextGap(frame, tuple(strange))
 
 
 def _words(texts: Iterable[str]) -> set[str]:

@@ -6,23 +6,21 @@ not denied it.
 """
 
 import io
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ecglib.data.labels import SCP_CODES, clean_scp
+from ecglib.data.labels import FINDINGS, findings_to_labels
 from ecglib.data.store import RecordStore
 from ecglib.metrics import patient_weights, weighted_auc
 from ecglib.paths import atomic_write
-from ecglib.statements import FILED_UNDER, SUPERCLASSES
+from ecglib.statements import SUPERCLASSES, shown
 
 LEAST = 5  # records with a statement, and without, to score it
-_BATCH = 64
-_CPSC_TO_SCP = {"VPC": "PVC"}
+_FINDING_OF_CPSC = {cls: finding for finding in FINDINGS for cls in findings_to_labels([finding])["cpsc2018"]}
 _COLUMNS = ("code", "auc", "ci_low", "ci_high", "positives", "n", "chance_low", "chance_high")
 
 
@@ -38,12 +36,6 @@ class Questions:
     known: np.ndarray
 
 
-def scp_of(findings: Sequence[str]) -> set[str]:
-    """SCP codes that findings amount to: PTB-XL does not tell the second-degree blocks or atrial tachycardia apart."""
-    found = {clean_scp(finding) for finding in findings}
-    return (found | {FILED_UNDER[code] for code in found & FILED_UNDER.keys()}) & set(SCP_CODES)
-
-
 def questions(name: str, store: RecordStore, codes: Sequence[str], source: str = "") -> Questions:
     """SCP statements of a store's records, from ``findings`` or the classes of CPSC2018.
 
@@ -51,10 +43,10 @@ def questions(name: str, store: RecordStore, codes: Sequence[str], source: str =
         source: column with each record's source, where sources use different statements.
     """
     if "findings" in store.records:
-        truth = [scp_of(some) for some in store.records["findings"]]
+        findings = store.records["findings"]
     else:
-        truth = [{_CPSC_TO_SCP.get(c, c) for c in some} for some in store.records["labels/cpsc2018"]]
-    labels = np.array([[code in some for code in codes] for some in truth], dtype=bool).reshape(len(store), len(codes))
+        findings = [[_FINDING_OF_CPSC[c] for c in some] for some in store.records["labels/cpsc2018"]]
+    labels = shown(findings, codes)
     return Questions(name, store, tuple(codes), labels, _known(labels, store, source))
 
 
@@ -88,27 +80,6 @@ class Scored:
     @property
     def n(self) -> int:
         return len(self.of.store)
-
-
-def answers(read: Callable[[np.ndarray, float], Any], store: RecordStore) -> np.ndarray:
-    """``read(ecg_mv, hz)``, a method of a reader, over a whole store in batches: (N, C) float64.
-
-    Of a short record it sees what was recorded, not the zeros after its end.
-    """
-    hz = store.sampling_rate_hz
-    lengths = np.full(len(store), store.samples)
-    if "duration_s" in store.records:
-        recorded = (store.records["duration_s"].to_numpy(dtype=float) * hz).round()
-        lengths = np.minimum(lengths, np.where(np.isfinite(recorded), recorded, store.samples).astype(int))
-    parts, order = [], []
-    for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
-        for start in range(0, len(rows), _BATCH):
-            batch = rows[start : start + _BATCH]
-            found = read(np.ascontiguousarray(store.read(batch)[:, :, :length]), hz)
-            parts.append(np.asarray(found.detach().cpu() if hasattr(found, "detach") else found, dtype=np.float64))
-            order.append(batch)
-    return np.concatenate(parts)[np.argsort(np.concatenate(order))]
 
 
 def score(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from ecglib import knowledge
-from ecglib.data.labels import SCP_CODES, scp_statements
+from ecglib.data.labels import SCP_CODES, clean_scp, scp_statements
 from ecglib.paths import sha256_of
 
 SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
@@ -23,10 +23,15 @@ def prompts_hash(prompts: Mapping[str, Sequence[str]]) -> str:
     return sha256_of([[code, list(texts)] for code, texts in prompts.items()])
 
 
+def scp_of(findings: Iterable[str]) -> set[str]:
+    """SCP codes that findings amount to: PTB-XL does not tell the second-degree blocks or atrial tachycardia apart."""
+    found = {clean_scp(finding) for finding in findings}
+    return (found | {FILED_UNDER[code] for code in found & FILED_UNDER.keys()}) & set(SCP_CODES)
+
+
 def shown(findings: Iterable[Iterable[str]], codes: Sequence[str]) -> np.ndarray:
-    """Which statements each record shows: findings of N simulated records -> (N, C) bool."""
-    sets = [set(of_record) for of_record in findings]
-    sets = [of_record | {FILED_UNDER[f] for f in of_record & FILED_UNDER.keys()} for of_record in sets]
+    """Which statements each record shows: findings of N records -> (N, C) bool."""
+    sets = [scp_of(of_record) for of_record in findings]
     return np.array([[code in of_record for code in codes] for of_record in sets], dtype=bool).reshape(-1, len(codes))
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from ecglib.answers import answers
 from ecglib.checkpoint import TRAINING_STATE
 from ecglib.data.simulated import simulated_store
 from ecglib.data.store import RecordStore
@@ -99,7 +99,7 @@ def train_reader(
 def calibrate(reader: Reader, store: RecordStore, recipe: Recipe, seed: int) -> None:
     """Fit the curve of every statement on simulated records that training did not see, and name their population."""
     truth = shown(store.records["findings"], reader.codes)
-    slope, intercept = platt_curves(scores_of(reader, store), truth)
+    slope, intercept = platt_curves(answers(reader.scores, store), truth)
     any_shown = superclasses_shown(store.records["findings"])
     of_whom = {
         "data_kind": "simulated",
@@ -111,17 +111,6 @@ def calibrate(reader: Reader, store: RecordStore, recipe: Recipe, seed: int) -> 
         "superclasses": dict(zip(SUPERCLASSES, any_shown.mean(axis=0).round(6).tolist(), strict=True)),
     }
     reader.calibrate(slope, intercept, of_whom)
-
-
-def scores_of(reader: Reader, store: RecordStore, batch_size: int = 256) -> np.ndarray:
-    """`Reader.scores` of every record of a store: (N, C)."""
-    starts = range(0, len(store), batch_size)
-    return np.concatenate(
-        [
-            reader.scores(store.read(np.arange(start, min(start + batch_size, len(store)))), store.sampling_rate_hz)
-            for start in starts
-        ]
-    )
 
 
 def _shown_often_enough(store: RecordStore) -> tuple[dict[str, list[str]], tuple[str, ...]]:

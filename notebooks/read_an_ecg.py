@@ -11,8 +11,9 @@
 # %% [markdown]
 # # Reading an ECG
 #
-# One 12-lead record, from a file of yours or freshly simulated, read by the reader of the chapter before: the tracing
-# on clinical paper, statements with their probabilities, superclasses, and what a cardiograph would measure.
+# One 12-lead record, from a file of yours or freshly simulated, read by the reader that the
+# {doc}`chapter on training one </results/train_a_reader/train_a_reader>` has made: the tracing on clinical paper,
+# statements with their probabilities, superclasses, and what a cardiograph would measure.
 #
 # > **This is no medical device and gives no diagnosis.** The reader was trained on simulated ECGs and simulated reports
 # > alone, and its probabilities are calibrated on simulated patients only: on a real one they may be far off, in either
@@ -30,7 +31,7 @@
 # %% tags=["parameters"]
 path: str = ""  # file of a 12-lead record; empty: a fresh simulated one
 sampling_rate_hz: float = 0.0  # of a file that does not say it; 0: the file says it
-unit: str = ""  # of a file that does not say it: mV, uV or V; empty: the file says it, or it is mV
+unit: str = ""  # of a file that does not say it: nV, uV, mV or V; empty: the file says it, or it is mV
 reader: str = "results/reader"  # folder of the reader, as train_a_reader leaves it
 seed: int = 0  # of the simulated record
 results_dir: str = "results"  # where figures and the run record go; of a record of yours in its folder local
@@ -78,8 +79,8 @@ reading.statement_table(ranked)
 # ## Superclasses
 #
 # The five superclasses of PTB-XL, each called by any of its statements, $1 - \prod (1 - p)$. That takes the statements
-# for independent; the chapter before shows what it costs. The normal ECG is a statement of its own, not what the other
-# four leave over.
+# for independent; the chapter on training shows what it costs. The normal ECG is a statement of its own, not what the
+# other four leave over.
 
 # %%
 over = reading.superclasses(run, scorer, ecg)

@@ -24,7 +24,7 @@
 # | real records | `dataset = "ptb-xl"` with `data_root`; other hospitals with `challenge_root` and `cpsc2018_root` |
 # | compared by | intervals, axes, amplitudes of every wave and lead, spectrum and noise |
 # | telling apart | boosted trees, cross-validated over patients; 50 is alike, the aim is 75 or less |
-# | transfer | AUC of every SCP statement with five positive records, and of the five super-classes |
+# | transfer | AUC of every SCP statement with five positive records or more, and of the five super-classes |
 # | machine | two CPU cores, a few minutes |
 #
 # Labels of real records are read for two things: to score, and to set a simulated population with the same mixture of
@@ -114,8 +114,8 @@ told_by = gap.told_by(run, told)
 #
 # The same gap in the unit that counts. The reader was trained on simulated ECGs alone and answers for every SCP
 # statement; its scores on real records stand beside those on simulated ones of the same kind, untrained readers of
-# the same shape (mean and 1.96 standard deviations between them) and chance. Intervals resample patients. The aims
-# were set before any real record was scored.
+# the same shape (their mean, in brackets the lowest and the highest) and chance. Other intervals resample patients. The
+# aims were set before any real record was scored.
 #
 # PTB-XL's 333 records were scored with two earlier versions of the simulator as well (super-classes 83.4 and 78.4; no
 # run record was kept). What changed between them was decided by simulated records, published criteria and unlabelled
@@ -173,12 +173,11 @@ if scored is not None:
 # %% [markdown]
 # ## Reading the result
 #
-# Numbers first, then guesses at what lies behind them. Statements that are weak on simulated records as well, such as
-# incomplete right bundle branch block and abnormal QRS, are the reader's own weakness: its words lie close to those of
-# others, and its training is short. Those that are strong there and weak on real records are the simulator's: anterior
-# infarcts whose R waves fade in fewer ways than real ones, T waves that turn over too readily when a heart is ill. What
-# trees tell the sides apart by is first of all the spectrum: each band alone says little, all together say much, as
-# filters and converters leave patterns that are copied here for one make of recorder alone.
+# Guesses first, at what may lie behind the numbers that follow. A statement that is weak on both sides is the reader's
+# own weakness: its words lie close to those of others, and its training is short. One that is weak on real records
+# alone is the simulator's: it draws the finding in fewer ways than hearts do. Where trees tell the sides apart by the
+# spectrum though each band alone says little, filters and converters have left patterns that are copied here for one
+# make of recorder alone.
 
 # %%
 said = [gap.in_words(sides, told, distances), *words.in_words(said_by_carts)]

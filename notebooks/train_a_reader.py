@@ -12,10 +12,10 @@
 # # Training a reader
 #
 # The chapters before this one compare methods. This one makes a thing to use: a *reader* that takes any 12-lead ECG and
-# gives a probability for each of 71 statements. It takes from the methods what reading needs and no more: the contrast
-# of whole reports of MERL {cite:p}`merl`, and the question after every cardiac entity of K-MERL {cite:p}`k_merl`. It is
-# trained on simulated ECGs and simulated reports, then cut down to the ECG side of the network, one vector per
-# statement, and one curve per statement that turns a cosine into a probability.
+# gives a probability for each SCP statement, all 71 where none is too rare to be calibrated. It takes from the methods
+# what reading needs and no more: the contrast of whole reports of MERL {cite:p}`merl`, and the question after every
+# cardiac entity of K-MERL {cite:p}`k_merl`. It is trained on simulated ECGs and simulated reports, then cut down to the
+# ECG side of the network, one vector per statement, and one curve per statement that turns a cosine into a probability.
 #
 # **No real label has a part in it, and no real record is opened**, neither in training nor in choosing anything; a test
 # of this project watches every file. The simulator itself knows of real hearts what is in textbooks, and how large and
@@ -29,11 +29,11 @@
 # | learns from | simulated ECGs at 100 Hz with simulated cart reports |
 # | calibrated on | other simulated ECGs, of another population, whose prevalences the probabilities have |
 # | checked on | fresh simulated ECGs that neither has seen |
-# | machine | two CPU cores, 10 to 16 minutes (`recipe = "demo"`) |
+# | machine | two CPU cores with `recipe = "demo"`; the table below says how long |
 # | result | a folder of three megabytes that needs no text encoder and no network |
 
 # %% tags=["parameters"]
-recipe: str = "demo"  # demo (two CPU cores, 10 to 16 minutes) or longer (more records and passes; better with a GPU)
+recipe: str = "demo"  # demo (two CPU cores, minutes) or longer (more records and passes; better with a GPU)
 seed: int = 0  # of everything random: records, weights, order
 profile: str = "demo"  # how many fresh records and untrained networks it is checked with: demo, gpu or paper
 results_dir: str = "results"  # where reader, figures, tables and the run record go
@@ -68,7 +68,7 @@ chapter.recipe_table(plan)
 # The answer is taken from the report, as K-MERL does it, so what a report leaves out counts as absent.
 #
 # Nothing stops early and no checkpoint is chosen: the last step is taken. A run that is killed goes on
-# where it was when this notebook is started again. After training the 71 statements are embedded: the vector of a
+# where it was when this notebook is started again. After training the statements are embedded: the vector of a
 # statement is the mean of the unit vectors of its prompts, which were written before any scoring. Then the text side is
 # dropped.
 
@@ -138,7 +138,7 @@ chapter.reading(checked, scored, held)
 #
 # * `recipe = "longer"` learns from five times as many records. Which statements gain?
 # * `seed = 1` makes another reader, in a folder of its own. What moves by less than the interval is noise.
-# * The next chapter reads one record with it: `papermill notebooks/read_an_ecg.ipynb -p path my_record.csv`.
+# * Another chapter reads one record with it: `papermill notebooks/read_an_ecg.ipynb -p path my_record.csv`.
 #
 # The record of this run is written last.
 

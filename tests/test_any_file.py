@@ -81,8 +81,8 @@ def test_units_by_header_and_by_argument(tmp_path, ecg_mv):
     in_volt = write(tmp_path / "c.csv", ecg_mv / 1000, decimals=9)
     refused(in_volt, "name the unit", sampling_rate_hz=HZ)
     np.testing.assert_allclose(read_ecg(in_volt, sampling_rate_hz=HZ, unit="V")[0], ecg_mv, atol=1e-5)
-    refused(in_volt, "name the unit", sampling_rate_hz=HZ, unit="mV")
-    with pytest.raises(SignalError, match="unknown unit"):
+    refused(in_volt, "unit = 'mV' is wrong", sampling_rate_hz=HZ, unit="mV")
+    with pytest.raises(SignalError, match="unit = 'kg': unknown unit; give nV, uV, mV or V"):
         read_ecg(in_volt, unit="kg")
 
 
@@ -130,7 +130,9 @@ def test_wrong_tables_have_one_clear_message(tmp_path, ecg_mv):
     refused(tmp_path / "k.csv", "is empty", sampling_rate_hz=HZ)
     (tmp_path / "l.csv").write_bytes(b"I,II\n\xff\xfe\n")
     refused(tmp_path / "l.csv", "UTF-8", sampling_rate_hz=HZ)
-    refused(write(tmp_path / "m.csv", ecg_mv), "20 samples a second", sampling_rate_hz=20.0)
+    for hz in (20.0, -5.0, float("nan")):
+        with pytest.raises(SignalError, match=f"sampling_rate_hz = {hz:g}: an ECG has 50 to 4000"):
+            read_ecg(write(tmp_path / "m.csv", ecg_mv), sampling_rate_hz=hz)
 
 
 def test_files_of_no_known_form(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from ecglib.metrics import chance_macro_auc, class_auc, macro_auc, patient_weights, weighted_auc
+from ecglib.metrics import between_networks, chance_macro_auc, class_auc, macro_auc, patient_weights, weighted_auc
 
 
 def problem(seed, n=60, classes=4, ties=True):
@@ -86,3 +86,24 @@ def test_chance_is_fifty_and_a_perfect_score_is_a_hundred():
     assert value == pytest.approx(50, abs=0.5)
     assert low < 50 < high
     assert macro_auc(y, y.astype(float), list("abcd"), np.arange(400), repeats=20).value == 100
+
+
+def test_chance_over_fewer_known_records_is_wider():
+    y, _ = problem(0, n=400)
+    whole = chance_macro_auc(y, repeats=2000)
+    assert chance_macro_auc(y, known=np.ones_like(y), repeats=2000) == whole
+    few = np.zeros_like(y)
+    few[:60] = True
+    assert y[:60].any(axis=0).all()
+    value, low, high = chance_macro_auc(y, known=few, repeats=2000)
+    assert value == pytest.approx(50, abs=1)
+    assert high - low > 1.5 * (whole[2] - whole[1])
+    assert (value, low, high) == pytest.approx(chance_macro_auc(y[:60], repeats=2000), abs=1)
+
+
+def test_the_range_between_networks_stays_on_the_scale():
+    assert between_networks([40.0, 50.0, 60.0]) == pytest.approx((50, 50 - 19.6, 50 + 19.6))
+    assert between_networks([20.0, 80.0]) == (50, 0, 100)
+    assert between_networks([48.0])[0] == 48
+    assert np.isnan(between_networks([48.0])[1:]).all()
+    assert np.isnan(between_networks([])).all()

@@ -125,7 +125,7 @@ def test_a_reader_is_trained_and_reads(tmp_path, monkeypatch):
     assert len(list((results / "local/runs/read_an_ecg").glob("*.json"))) == 1
     for parameters, message in (
         (["-p", "path", str(mine), "-p", "reader", str(folder)], "give sampling_rate_hz"),
-        (["-p", "unit", "uV", "-p", "reader", str(folder)], "path is empty"),
+        (["-p", "unit", "uV", "-p", "reader", str(folder)], "path is empty, so there is no file for unit = 'uV'"),
         (["-p", "reader", "no/such"], "make reader"),
     ):
         done = run("read_an_ecg", "-p", "results_dir", str(results), *parameters)

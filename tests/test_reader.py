@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
 from ecglib import probability
+from ecglib.answers import answers
+from ecglib.chapters.training_a_reader import recipe_of
 from ecglib.data.any_file import read_ecg
 from ecglib.data.labels import FINDINGS, SCP_CODES, findings_to_labels
 from ecglib.data.synthetic import simulate_record
@@ -19,7 +22,7 @@ from ecglib.paths import sha256_of
 from ecglib.reader import Reader, windows
 from ecglib.recipes import RECIPES, get_recipe
 from ecglib.statements import SUPERCLASSES, any_of_its_statements, prompts_hash, shown, superclass_members
-from ecglib.train_reader import scores_of, train_reader
+from ecglib.train_reader import train_reader
 
 TINY = dataclasses.replace(RECIPES["demo"], n_records=96, epochs=1, n_calibration=400)
 
@@ -255,6 +258,20 @@ def test_superclasses_by_a_naive_loop():
     np.testing.assert_allclose(found[:, 0], p[:, SCP_CODES.index("NORM")])
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"n_records": 10}, "n_records = 10: at least 32 are needed, one batch; 0 takes the recipe's"),
+        ({"n_calibration": 9}, "n_calibration = 9: at least 10 are needed"),
+    ],
+)
+def test_a_recipe_of_too_few_records_is_refused_before_any_is_made(given, message):
+    params = {"recipe": "demo", "n_records": 0, "epochs": 0, "n_calibration": 0}
+    assert recipe_of(SimpleNamespace(params=params)) == RECIPES["demo"]
+    with pytest.raises(ParameterError, match=message):
+        recipe_of(SimpleNamespace(params=params | given))
+
+
 # Curves
 
 
@@ -302,7 +319,7 @@ def test_calibrated_means_are_the_prevalences(tiny):
     """On the calibrating records themselves, but for Platt's targets: the first-order condition of the intercept."""
     made = tiny[1]
     truth = shown(made.calibration.records["findings"], made.reader.codes)
-    p = made.reader.calibrated(scores_of(made.reader, made.calibration))
+    p = made.reader.calibrated(answers(made.reader.scores, made.calibration))
     np.testing.assert_allclose(p.mean(axis=0), truth.mean(axis=0), atol=5e-3)
 
 

@@ -1,7 +1,5 @@
 """The gap between generated and real statements, on lists whose answer is known."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 
@@ -39,13 +37,7 @@ def test_planted_lists():
     assert said["word_for_word"] == 80  # 4 of 5 said statements are real
     assert said["per_report"] == pytest.approx(5 / 3)
     assert said["entropy_bits"] == pytest.approx(0.6 * np.log2(5 / 3) + 0.4 * np.log2(5))
-    assert gap.never_produced == ("lvh", "possible inferior infarct age undetermined")
     assert gap.never_real == (("zebra pattern", 1),)
-
-
-def test_counts_order_what_is_never_produced():
-    counted = Counter({"Possible LVH": 7, "LVH": 9, "Sinus rhythm": 100})
-    assert text_gap(["Sinus rhythm"], counted).never_produced == ("lvh", "possible lvh")
 
 
 def test_the_same_list_has_no_gap():

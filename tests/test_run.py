@@ -20,7 +20,9 @@ CELL = """profile: str = "demo"  # how much
 seed: int = 0  # of everything random
 dataset: str = "simulated"  # the ECGs
 data_root: str = ""  # their folder
+csn_root: str = ""  # folder of CSN
 checkpoint: str = ""  # of a model
+n_simulated: int = 600  # records
 results_dir: str = "results"  # for what comes out
 leads: str = "all"  # used
 epochs: int = 3  # passes
@@ -77,6 +79,8 @@ def test_defaults_pass_and_nothing_private_is_printed(tmp_path, capsys):
         ('dataset = "ptb-xl"', "needs data_root"),
         ('data_root = "somewhere"', "dataset is simulated"),
         ('dataset = "ptb-xl"\ndata_root = "nowhere"', "data_root = 'nowhere': no such folder"),
+        ('csn_root = "nowhere"', "csn_root = 'nowhere': no such folder"),
+        ("n_simulated = 3", "n_simulated = 3: must be a whole number, 20 or more"),
         ('checkpoint = "nowhere"', "checkpoint = 'nowhere': no such folder"),
         ('leads = ""', "leads = ''"),
         ('leads = "I,V7"', "unknown lead 'V7'"),

@@ -1,10 +1,13 @@
 """A reader's scores on real and simulated records, other hospitals, the worst mistakes: known truth first."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from ecglib.answers import answers
 from ecglib.chapters import mistakes, other_hospitals, transfer
 from ecglib.data import open_dataset
 from ecglib.data.store import write_store
@@ -13,15 +16,8 @@ from ecglib.errors import ParameterError
 from ecglib.metrics import macro_auc
 from ecglib.run import Run
 from ecglib.signals import LEADS
-from ecglib.statement_scores import (
-    SUPERCLASSES,
-    answers,
-    class_questions,
-    questions,
-    save_predictions,
-    score,
-    scp_of,
-)
+from ecglib.statement_scores import SUPERCLASSES, class_questions, questions, save_predictions, score
+from ecglib.statements import scp_of
 
 CODES = ("NORM", "AFIB", "IMI", "LVH", "CLBBB", "PVC")
 
@@ -147,17 +143,32 @@ def test_transfer_is_scored_on_both_sides_and_recorded(tmp_path):
     assert mean == pytest.approx(50, abs=2)
     table = transfer.transfer_table(found).set_index("what")
     assert table.loc["NORM", "aim"] == "84"
+    means = [net[transfer.STATEMENTS].mean for net in found.untrained]
+    shown = table.loc[f"statements, mean of {len(real.table)}", "5 untrained (lowest to highest)"]
+    assert shown == f"{np.mean(means):.1f} ({min(means):.1f} to {max(means):.1f})"
     assert table.loc["NORM", "records"].endswith(f"of {found.real[transfer.CLASSES].n}")
     rows = transfer.rows(found)
     keys = [tuple(row[k] for k in ("method", "dataset", "data_kind", "setting", "metric")) for row in rows]
     assert len(keys) == len(set(keys))
     assert {row["method"] for row in rows} == {"reader", "random-encoder", "chance"}
     run.record(rows)
-    assert f"{real.mean:.1f}" in transfer.in_words(found)
+    said = transfer.in_words(found)
+    assert f"{real.mean:.1f}" in said
     kept = pd.read_parquet(save_predictions(tmp_path / "p.parquet", [real]))
     norm = kept[kept["class"] == "NORM"]
     assert norm["label"].tolist() == real.of.labels[:, 0].tolist()
     assert norm["score"].to_numpy() == pytest.approx(real.scores[:, 0])
+
+
+def test_weak_statements_are_told_by_the_side_they_are_weak_on():
+    def side(**auc):
+        table = pd.DataFrame([{"code": code, "auc": value} for code, value in auc.items()])
+        return {transfer.STATEMENTS: SimpleNamespace(table=table, of=SimpleNamespace(name="real"))}
+
+    found = SimpleNamespace(
+        real=side(AMI=54, ABQRS=67, AFIB=98, NST=82, PMI=40), simulated=side(AMI=87, ABQRS=64, AFIB=97, NST=64)
+    )
+    assert transfer._weak(found) == " Below 70 on both sides: ABQRS 67 and 64. Below 70 on real alone: AMI 54 and 87."
 
 
 def test_no_reader_is_said_and_a_wrong_one_refused(tmp_path, capsys):

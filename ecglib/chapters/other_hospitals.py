@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ecglib.answers import answers
 from ecglib.chapters import transfer
 from ecglib.chapters.realism import HZ
 from ecglib.data import open_dataset
 from ecglib.data.store import RecordStore
 from ecglib.datasets import data_kind
 from ecglib.run import Run, data_entry
-from ecglib.statement_scores import Questions, Scored, answers, questions, score
+from ecglib.statement_scores import Questions, Scored, questions, score
 
 _SETTING = "trained on simulated ECGs, statements"
 TOP = 5

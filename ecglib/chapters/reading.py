@@ -74,8 +74,10 @@ def record(run: Run) -> Record:
         _readable(ecg_mv, hz, about["file"])
         facts = {"form": about["form"], "age": about["age"] or "not said", "sex": about["sex"] or "not said"}
         return Record(ecg_mv, hz, about["file"], facts)
-    if p["sampling_rate_hz"] or p["unit"]:
-        raise ParameterError("sampling_rate_hz and unit describe the file of path, and path is empty: give it, too")
+    if given := [f"{name} = {p[name]!r}" for name in ("sampling_rate_hz", "unit") if p[name]]:
+        raise ParameterError(
+            f"path is empty, so there is no file for {' and '.join(given)} to describe: give path, or leave this out"
+        )
     index = 0
     while "NORM" in (made := simulate_record("ptb-xl", p["seed"] + SEED, index, SIMULATED_HZ)).findings:
         index += 1

@@ -13,12 +13,14 @@ from IPython.display import Markdown, display
 from ecglib import chapters, figures, knowledge
 from ecglib import reader_figures as charts
 from ecglib._papermill_argv import aside
+from ecglib.answers import answers
 from ecglib.chapters.zero_shot import UNTRAINED_SEED
 from ecglib.data.labels import scp_statements
 from ecglib.data.simulated import simulated_store
 from ecglib.data.store import RecordStore
 from ecglib.data.synthetic import population
-from ecglib.metrics import EVALUATOR_VERSION, MacroAuc, chance_macro_auc, class_auc, macro_auc
+from ecglib.errors import ParameterError
+from ecglib.metrics import EVALUATOR_VERSION, MacroAuc, between_networks, chance_macro_auc, class_auc, macro_auc
 from ecglib.paths import sha256_of
 from ecglib.probability import Reliability, reliability
 from ecglib.profiles import get_profile
@@ -27,15 +29,27 @@ from ecglib.reader_model import ReaderModel
 from ecglib.recipes import CHECK_SEED, RECIPES, Recipe, get_recipe
 from ecglib.run import Run, data_entry
 from ecglib.statements import SUPERCLASSES, shown, superclasses_shown
-from ecglib.train_reader import TrainedReader, scores_of, train_reader
+from ecglib.train_reader import LEAST_POSITIVES, TrainedReader, train_reader
 
 CHECK_COHORT = "ptb-xl"
 
 
 def recipe_of(run: Run) -> Recipe:
-    """The recipe that the run's parameters name, with what they change: n_records, epochs, n_calibration (0: as is)."""
+    """The recipe that the run's parameters name, with what they change: n_records, epochs, n_calibration (0: as is).
+
+    Raises ParameterError, before any record is made, when there are too few for one batch or for any curve.
+    """
     recipe = get_recipe(run.params["recipe"])
     changes = {name: run.params[name] for name in ("n_records", "epochs", "n_calibration") if run.params[name]}
+    for name, least, why in (
+        ("n_records", recipe.batch_size, "one batch"),
+        ("n_calibration", 2 * LEAST_POSITIVES, "five that show a statement and five that do not"),
+    ):
+        if changes.get(name, least) < least:
+            usual = getattr(recipe, name)
+            raise ParameterError(
+                f"{name} = {changes[name]}: at least {least} are needed, {why}; 0 takes the recipe's {usual}"
+            )
     return dataclasses.replace(recipe, **changes)
 
 
@@ -90,7 +104,7 @@ def check(run: Run, made: TrainedReader) -> Checked:
     p, reader = run.params, made.reader
     n = get_profile(p["profile"]).n_evaluate[CHECK_COHORT]
     store = simulated_store(CHECK_COHORT, n, p["seed"] + CHECK_SEED, int(reader.sampling_rate_hz))
-    truth, scores = shown(store.records["findings"], reader.codes), scores_of(reader, store)
+    truth, scores = shown(store.records["findings"], reader.codes), answers(reader.scores, store)
     probabilities = reader.calibrated(scores)
     super_truth = superclasses_shown(store.records["findings"])
     return Checked(store, truth, scores, probabilities, reader.of_superclasses(probabilities), super_truth)
@@ -157,7 +171,7 @@ def statement_aucs(run: Run, made: TrainedReader, of: Checked) -> Scored:
         torch.manual_seed(UNTRAINED_SEED + number)
         model = ReaderModel(made.model.config, made.model.text_encoder).to(reader.vectors.device)
         fresh = Reader.of(model, reader.prompts, reader.sampling_rate_hz, {})
-        untrained.append(100 * class_auc(of.truth, scores_of(fresh, of.store)))
+        untrained.append(100 * class_auc(of.truth, answers(fresh.scores, of.store)))
     untrained = np.array(untrained)
     positives = of.truth.sum(axis=0)
     with np.errstate(divide="ignore"):
@@ -204,8 +218,7 @@ def metric_rows(run: Run, of: Checked, scored: Scored, held: dict[str, Reliabili
     """The rows of the run record: macro AUC of reader, untrained networks and chance; calibration errors."""
     auc, over = scored.auc, _super_auc(run, of)
     chance = chance_macro_auc(of.truth, repeats=200, seed=run.params["seed"])
-    means = np.nanmean(scored.untrained, axis=1)
-    spread = 1.96 * means.std(ddof=1) if len(means) > 1 else float("nan")
+    untrained = between_networks(np.nanmean(scored.untrained, axis=1))
     base = {"data_kind": "simulated", "n": len(of.store), "evaluator_version": EVALUATOR_VERSION, "dataset": "ptb-xl"}
 
     def row(method: str, metric: str, setting: str, value: float, low: float, high: float, **more) -> dict:
@@ -215,7 +228,7 @@ def metric_rows(run: Run, of: Checked, scored: Scored, held: dict[str, Reliabili
     named, anyone = "statements, simulated", "any of its statements, simulated"
     rows = [
         row("reader", "macro_auc", named, auc.value, auc.ci_low, auc.ci_high),
-        row("random-encoder", "macro_auc", named, means.mean(), means.mean() - spread, means.mean() + spread),
+        row("random-encoder", "macro_auc", named, *untrained),
         row("chance", "macro_auc", named, *chance),
         row("reader", "macro_auc", anyone, over.value, over.ci_low, over.ci_high, dataset="ptbxl-super"),
         row("chance", "macro_auc", anyone, *chance_macro_auc(of.super_truth, repeats=200), dataset="ptbxl-super"),

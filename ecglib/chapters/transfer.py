@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ecglib import figures
+from ecglib.answers import answers
 from ecglib.chapters.zero_shot import UNTRAINED_SEED
 from ecglib.data.store import RecordStore
 from ecglib.errors import ParameterError
-from ecglib.metrics import EVALUATOR_VERSION, weighted_auc
+from ecglib.metrics import EVALUATOR_VERSION, between_networks, chance_macro_auc
 from ecglib.paths import expand
 from ecglib.profiles import get_profile
 from ecglib.run import Run
@@ -19,7 +20,6 @@ from ecglib.statement_scores import (
     SUPERCLASSES,
     Questions,
     Scored,
-    answers,
     class_questions,
     questions,
     save_predictions,
@@ -29,6 +29,7 @@ from ecglib.statement_scores import (
 STATEMENTS, CLASSES = "statements", "super-classes"
 DEFAULT_READER = "results/reader"
 # Macro AUC in percent that the simulator is to reach on real PTB-XL records.
+LOW = 70.0  # AUC in percent below which a statement is called weak
 AIMS = {CLASSES: 77.0, STATEMENTS: 82.0, "MI": 78.0, "STTC": 76.0, "CD": 80.0, "HYP": 78.0, "NORM": 84.0}
 
 
@@ -90,24 +91,20 @@ def answered(reader: Any, asked: Mapping[str, Questions], boot: Mapping[str, int
     }
 
 
-def _chance(of: Scored, seed: int, repeats: int = 200) -> tuple[float, float, float]:
-    rng = np.random.default_rng(seed)
+def _chance(of: Scored, seed: int) -> tuple[float, float, float]:
     codes = set(of.table["code"])
     columns = [c for c, code in enumerate(of.of.codes) if code in codes]
     if not columns:
         return np.nan, np.nan, np.nan
-    draws = []
-    for _ in range(repeats):
-        of_codes = []
-        for c in columns:
-            y = of.of.labels[of.of.known[:, c], c]
-            of_codes.append(100 * weighted_auc(y, rng.random(len(y)), np.ones((1, len(y)), dtype=np.float32))[0])
-        draws.append(np.mean(of_codes))
-    return float(np.mean(draws)), *map(float, np.percentile(draws, [2.5, 97.5]))
+    return chance_macro_auc(of.of.labels[:, columns], known=of.of.known[:, columns], repeats=200, seed=seed)
 
 
 def transfer_table(found: Transfer) -> pd.DataFrame:
-    """What is scored, on real and on simulated records, what knows nothing, and the aim."""
+    """What is scored, on real and on simulated records, what knows nothing, and the aim.
+
+    Untrained readers stand with the lowest and the highest of them: so few are no sample to derive an interval from.
+    """
+    untrained = f"{len(found.untrained)} untrained (lowest to highest)"
     rows = []
     for question in (CLASSES, STATEMENTS):
         real, simulated = found.real[question], found.simulated[question]
@@ -116,7 +113,7 @@ def transfer_table(found: Transfer) -> pd.DataFrame:
                 "what": f"{question}, mean of {len(real.table)}",
                 found.real[question].of.name: cell(real.mean, real.ci_low, real.ci_high),
                 found.simulated[question].of.name: cell(simulated.mean, simulated.ci_low, simulated.ci_high),
-                "untrained": cell(*_spread([net[question].mean for net in found.untrained])),
+                untrained: cell(*_range([net[question].mean for net in found.untrained])),
                 "chance": cell(*found.chance[question]),
                 "records": f"{real.n}",
                 "aim": f"{AIMS[question]:g}",
@@ -128,7 +125,7 @@ def transfer_table(found: Transfer) -> pd.DataFrame:
             own = _row(side[CLASSES], code)
             row[side[CLASSES].of.name] = cell(own["auc"], own["ci_low"], own["ci_high"]) if own else ""
         real = _row(found.real[CLASSES], code)
-        row["untrained"] = cell(*_spread([net["auc"] for n in found.untrained if (net := _row(n[CLASSES], code))]))
+        row[untrained] = cell(*_range([net["auc"] for n in found.untrained if (net := _row(n[CLASSES], code))]))
         row["chance"] = cell(50.0, real["chance_low"], real["chance_high"]) if real else ""
         row["records"] = f"{real['positives']} of {real['n']}" if real else "too few"
         rows.append(row | {"aim": f"{AIMS[code]:g}"})
@@ -140,13 +137,9 @@ def _row(of: Scored, code: str) -> dict | None:
     return found[0] if found else None
 
 
-def _spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of untrained readers and 1.96 standard deviations between them."""
-    values = np.asarray(values, dtype=float)
-    if not len(values):
-        return np.nan, np.nan, np.nan
-    width = 1.96 * values.std(ddof=1) if len(values) > 1 else np.nan
-    return float(values.mean()), float(values.mean() - width), float(values.mean() + width)
+def _range(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean, lowest and highest of untrained readers."""
+    return (float(np.mean(values)), min(values), max(values)) if len(values) else (np.nan,) * 3
 
 
 def cell(value: float, low: float, high: float) -> str:
@@ -169,7 +162,7 @@ def rows(found: Transfer) -> list[dict]:
             setting = f"trained on simulated ECGs, {question}{where}"
             out += side_rows("reader", dataset, kind, setting, of)
         base = f"trained on simulated ECGs, {question}"
-        value, low, high = _spread([net[question].mean for net in found.untrained])
+        value, low, high = between_networks([net[question].mean for net in found.untrained])
         real = found.real[question]
         out.append(_metric("random-encoder", dataset, found.kind, base, "macro_auc", value, low, high, real.n))
         out.append(_metric("chance", dataset, found.kind, base, "macro_auc", *found.chance[question], real.n))
@@ -204,7 +197,22 @@ def in_words(found: Transfer) -> str:
         f"{len(statements.table)} statements on {statements.of.name} and {found.simulated[STATEMENTS].mean:.1f} on its "
         f"simulated counterpart over {len(found.simulated[STATEMENTS].table)} of them; over the super-classes "
         f"{classes.mean:.1f} ({classes.ci_low:.1f} to {classes.ci_high:.1f}) and {found.simulated[CLASSES].mean:.1f}."
-        f"{aims}"
+        f"{aims}{_weak(found)}"
+    )
+
+
+def _weak(found: Transfer) -> str:
+    """Statements that are weak on both sides, and those that are weak on the first alone."""
+    real, other = (side[STATEMENTS] for side in (found.real, found.simulated))
+    simulated = {row.code: row.auc for row in other.table.itertuples()}
+    pairs = [(r.code, r.auc, simulated[r.code]) for r in real.table.itertuples() if r.code in simulated and r.auc < LOW]
+
+    def listed(chosen: list) -> str:
+        return ", ".join(f"{code} {here:.0f} and {there:.0f}" for code, here, there in chosen) or "none"
+
+    return (
+        f" Below {LOW:g} on both sides: {listed([p for p in pairs if p[2] < LOW])}. Below {LOW:g} on {real.of.name} "
+        f"alone: {listed([p for p in pairs if p[2] >= LOW])}."
     )
 
 

@@ -46,12 +46,11 @@ def read_ecg(
         SignalError: a file of a known form whose content cannot be used, or which leaves open what ``sampling_rate_hz``
             or ``unit`` must then say; also an amplitude that no heart has. The message names the file and the remedy.
     """
-    if unit:
-        unit_per_millivolt(unit)
+    _check_given(sampling_rate_hz, unit)
     found = _find(path)
     try:
         ecg_mv, hz, form, facts = _read(found, sampling_rate_hz, unit)
-        _check(ecg_mv, hz, sampling_rate_hz)
+        _check(ecg_mv, hz, sampling_rate_hz, unit)
     except SignalError as error:
         raise SignalError(f"{found.name}: {str(error).removeprefix(f'{found.name}: ')}") from error
     about = {"file": found.name, "form": form, "samples": ecg_mv.shape[1], "duration_s": ecg_mv.shape[1] / hz}
@@ -124,19 +123,33 @@ def _twelve(x: Any, name: str) -> np.ndarray:
     return np.ascontiguousarray(x, dtype=np.float32)
 
 
-def _check(ecg_mv: np.ndarray, hz: float, asked_hz: float | None) -> None:
+def _check_given(hz: float | None, unit: str) -> None:
+    """Refuse what no file can have, by the name and the value that it was given."""
+    if hz is not None and not LOWEST_HZ <= hz <= HIGHEST_HZ:
+        raise SignalError(
+            f"sampling_rate_hz = {hz:g}: an ECG has {LOWEST_HZ:g} to {HIGHEST_HZ:g} samples a second; give the rate at "
+            "which the file was recorded"
+        )
+    try:
+        unit_per_millivolt(unit or "mV")
+    except SignalError as error:
+        raise SignalError(f"unit = {unit!r}: unknown unit; give nV, uV, mV or V") from error
+
+
+def _check(ecg_mv: np.ndarray, hz: float, asked_hz: float | None, unit: str) -> None:
     """Refuse a rate or an amplitude that no cardiograph gives."""
     if asked_hz is not None and abs(asked_hz - hz) > 0.01 * hz:
         raise SignalError(f"the file says {hz:g} Hz, sampling_rate_hz says {asked_hz:g}; leave it out or mend the file")
     if not LOWEST_HZ <= hz <= HIGHEST_HZ:
-        raise SignalError(f"{hz:g} samples a second; an ECG has {LOWEST_HZ:g} to {HIGHEST_HZ:g}: give sampling_rate_hz")
+        raise SignalError(f"the file says {hz:g} Hz, where an ECG has {LOWEST_HZ:g} to {HIGHEST_HZ:g}: mend the file")
     if ecg_mv.shape[1] == 0 or not np.isfinite(ecg_mv).any():
         raise SignalError("there is no sample in it")
     spans = [np.subtract(*np.percentile(lead[np.isfinite(lead)], [99.5, 0.5])) for lead in ecg_mv
              if np.isfinite(lead).any()]  # fmt: skip
     widest_mv = float(max(spans))
     if not LEAST_SPAN_MV <= widest_mv <= MOST_SPAN_MV:
+        remedy = f"unit = {unit!r} is wrong, give another one" if unit else "name the unit"
         raise SignalError(
             f"the largest lead spans {widest_mv:.3g} mV, where an ECG spans {LEAST_SPAN_MV:g} to {MOST_SPAN_MV:g}: "
-            "another unit is meant, or this is no ECG; name the unit (uV, mV or V)"
+            f"another unit is meant, or this is no ECG; {remedy} (uV, mV or V)"
         )

@@ -1,5 +1,7 @@
 """The grammar of cart statements: what is expanded, when a statement may be made, and what a broken file gets."""
 
+import subprocess
+import sys
 from copy import deepcopy
 from types import SimpleNamespace
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from ecglib.data.synthetic.arrhythmias import build
-from ecglib.data.synthetic.cart_grammar import Grammar, Scene, expand, grammar, read
+from ecglib.data.synthetic.cart_grammar import Grammar, Scene, check_schema, expand, grammar, read
 from ecglib.data.synthetic.cases import Case
 from ecglib.data.synthetic.events import count_events
 from ecglib.data.synthetic.generate import simulate_record
@@ -53,10 +55,10 @@ def test_alternatives_are_expanded():
 )
 def test_a_broken_grammar_is_refused_by_name(break_it, named):
     content = deepcopy(read("cart_grammar"))
-    Grammar(content)
+    _check(Grammar, content, "cart_grammar")
     break_it(content)
     with pytest.raises(ParameterError, match=named) as error:
-        Grammar(content)
+        _check(Grammar, content, "cart_grammar")
     assert "cart_grammar" in str(error.value)
 
 
@@ -70,10 +72,37 @@ def test_a_broken_grammar_is_refused_by_name(break_it, named):
 )
 def test_a_broken_german_grammar_is_refused_by_name(break_it, named):
     content = deepcopy(read("german"))
-    German(content)
+    _check(German, content, "german")
     break_it(content)
     with pytest.raises(ParameterError, match=named):
+        _check(German, content, "german")
+
+
+def _check(kind, content, name):
+    check_schema(content, name)
+    kind(content)
+
+
+@pytest.mark.parametrize(
+    ("entry", "named"), [({"say": ["x"], "wheer": "st_low"}, "wheer"), ({"all": ["SR"]}, "say"), ({"say": []}, "say"),
+                         ({"say": ["x"], "weight": 0}, "weight")]
+)  # fmt: skip
+def test_the_simulator_itself_overlooks_no_condition(entry, named):
+    content = deepcopy(read("german"))
+    content["findings"]["SR"].append(entry)
+    with pytest.raises(ParameterError, match=named):
         German(content)
+
+
+def test_a_simulated_record_needs_no_validator():
+    """Every worker would load it, which takes longer than the records of a small store."""
+    code = (
+        "import sys\nfrom ecglib.data.synthetic import simulate_record\n"
+        "for cohort in ('mimic-iv-ecg', 'ptb-xl in german'):\n"
+        "    for i in range(20): simulate_record(cohort, 0, i, 100)\n"
+        "sys.exit('jsonschema' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_conditions_hold_only_on_evidence():

@@ -114,6 +114,13 @@ def test_what_cannot_be_simulated_is_refused(tmp_path):
         simulate_record("ptbxl", 0, 0)
     with pytest.raises(ParameterError, match="FLUX"):
         simulate_tracing("csn", 0, 0, 100, 10.0, ["FLUX"])
+    for healthy in ("NORM", "SR"):
+        with pytest.raises(ParameterError, match=rf"{healthy}.*codes=\[\] asks for a healthy record"):
+            simulate_record("csn", 0, 0, codes=[healthy])
+    with pytest.raises(ParameterError, match=r"LPR.*1AVB"):
+        simulate_record("csn", 0, 0, codes=["LPR"])
+    with pytest.raises(ParameterError, match=r"give a list, codes=\['AFIB'\]"):
+        simulate_record("csn", 0, 0, codes="AFIB")
     with pytest.raises(ParameterError, match="n=0"):
         simulate_store(tmp_path / "a", "csn", 0, seed=0, sampling_rate_hz=100)
     (tmp_path / "photos").mkdir()

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from ecglib.data.synthetic.wording import (
     Draw,
     Statement,
-    drop_covered,
-    drop_implied,
+    abnormal,
+    chosen,
+    gravity,
     lower_first,
     meets,
     number,
-    omit,
     phrases,
     site_kind,
     territory,
@@ -148,19 +148,19 @@ class Cart:
         return []
 
     def summary(self, codes: list[str]) -> list[Statement]:
-        book, abnormal = self.book["summary"], [c for c in codes if c not in ("NORM", "SR")]
+        book, wrong = self.book["summary"], abnormal(codes)
         if "NORM" in codes:
-            if not abnormal:
+            if not wrong:
                 return [Statement(("NORM",), self.words("NORM"))]
-            kind = "except_rate" if set(abnormal) <= {"STACH", "SBRAD"} else "otherwise_normal"
+            kind = "except_rate" if set(wrong) <= {"STACH", "SBRAD"} else "otherwise_normal"
             return [Statement(("NORM",), self.pick(book[kind]))]
-        if not abnormal:
+        if not wrong:
             return []
-        text = self.pick(book["borderline" if set(abnormal) <= set(self.book["nonspecific"]) else "abnormal"])
+        text = self.pick(book["borderline" if set(wrong) <= set(self.book["nonspecific"]) else "abnormal"])
         return [Statement((), text)] if text else []
 
     def report(self, codes: list[str]) -> list[Statement]:
-        self.present, codes = codes, omit(drop_implied(drop_covered(codes), self.draw), self.draw)
+        self.present, codes = codes, chosen(codes, self.draw)
         body = self.statements(codes)
         if self.draw() < P_TERSE:
             return self.terse(body, codes)
@@ -176,15 +176,20 @@ class Cart:
         return out + self.concept(codes, self.draw() / P_CONCEPT)
 
     def terse(self, body: list[Statement], codes: list[str]) -> list[Statement]:
-        """One statement, alone or with the next one, its waveform or its group: how single findings get known."""
+        """The most serious statement, alone or with another one, its waveform or its group.
+
+        So single findings get known. Which of equally serious statements is made is drawn.
+        """
         apart = [s for s in body if s.codes != ("SR",)]
         if not apart:
             return self.summary(codes) or body
-        first = int(self.draw() * len(apart))
-        chosen, how = apart[first], self.draw()
-        if how < 0.5:
-            return [chosen]
+        ranks = [min(map(gravity, s.codes)) for s in apart]
+        main = self.draw.of([k for k, rank in enumerate(ranks) if rank == min(ranks)])
+        how = self.draw()
+        if how < 0.4 or (how < 0.6 and len(apart) == 1):
+            return [apart[main]]
         if how < 0.6:
-            return apart[first : first + 2]
-        spoken = [c for c in chosen.codes if c != "SR"]
-        return [chosen, *(self.description(spoken) if how < 0.8 else self.concept(spoken))]
+            other = self.draw.of([k for k in range(len(apart)) if k != main])
+            return [apart[k] for k in sorted((main, other))]
+        spoken = [c for c in apart[main].codes if c != "SR"]
+        return [apart[main], *(self.description(spoken) if how < 0.8 else self.concept(spoken))]

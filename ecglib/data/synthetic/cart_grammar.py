@@ -6,6 +6,9 @@ infarct», expanded once; ``{s}`` and ``{S}`` stand for a site. All other keys a
 (events nobody counted), ``paced`` (chambers stimulated), ``sex``, ``where`` (the site is wherever the leads show this),
 ``site_shows`` (two leads of the finding's own site show it), ``sited`` (the site is that of one of these findings),
 ``shows`` (leads that show it). The order of productions and texts is part of every simulated report.
+
+The file's form stands in ``cart_grammar.schema.json``. The tests hold it to that (`check_schema`); the simulator checks
+for itself only what it would otherwise overlook, since loading a validator takes longer than a hundred records.
 """
 
 import json
@@ -22,6 +25,7 @@ from ecglib.errors import ParameterError
 T_FLAT_MV = 0.08  # a T wave below this, in a lead that has a taller one in health, is a changed T wave
 _TALL_T = frozenset(("I", "II", "V2", "V3", "V4", "V5", "V6"))
 _SITED = ("infarct", "infarct_acute", "injury", "ischemia")
+_CONDITIONS = frozenset("all any none features events unknown paced sex where site_shows sited shows".split())
 _ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
 
 
@@ -166,7 +170,6 @@ class Grammar(Productions):
     """The content of ``cart_grammar.json``, expanded; ParameterError names the entry that breaks a rule."""
 
     def __init__(self, content: Mapping):
-        check_schema(content, "cart_grammar")
         super().__init__("cart_grammar.json", content["sites"], content["territories"])
         self.leads_only, self.rates = frozenset(content["leads_only"]), content["rates"]
         self.hang_order, self.summary, self.remarks = content["hang_order"], content["summary"], content["remarks"]
@@ -186,6 +189,11 @@ def expand(text: str) -> list[str]:
 
 
 def production(entry: Mapping) -> Production:
+    """An entry of a file, expanded; ParameterError on one without texts, with a condition nobody knows or no weight."""
+    if stray := sorted(entry.keys() - _CONDITIONS - {"say", "weight", "of"}):
+        raise ParameterError(f"a statement has the conditions {', '.join(stray)}, which nobody knows: {dict(entry)}")
+    if not entry.get("say") or entry.get("weight", 1) <= 0:
+        raise ParameterError(f"a statement needs say, and a weight above 0 if any: {dict(entry)}")
     texts = tuple(dict.fromkeys(text for given in entry["say"] for text in expand(given)))
     when = {key: value for key, value in entry.items() if key not in ("say", "weight", "of")}
     return Production(texts, float(entry.get("weight", 1)), tuple(entry["of"]) if "of" in entry else None, when)
@@ -197,7 +205,7 @@ def read(name: str) -> dict:
 
 
 def check_schema(content: Mapping, name: str) -> None:
-    """ParameterError naming the place in ``name``.json that breaks ``name``.schema.json."""
+    """ParameterError naming the place in ``name``.json that breaks ``name``.schema.json; after edits."""
     from jsonschema import Draft202012Validator
 
     error = next(iter(Draft202012Validator(read(f"{name}.schema")).iter_errors(content)), None)

@@ -1,6 +1,5 @@
 """What happens beat by beat in one strip, counted, so that a report can say how many and of which kind."""
 
-from collections.abc import Mapping
 from itertools import pairwise
 from statistics import median
 
@@ -61,10 +60,3 @@ def _flutter_ratio(beats: Rhythm, times: list[float]) -> int:
         return 0
     ratios = {round((b - a) / beats.cycle_s) for a, b in pairwise(times)}
     return ratios.pop() if len(ratios) == 1 else 0
-
-
-def happened(events: Mapping[str, int | str] | None, name: str, low: int, high: int | None = None) -> bool:
-    """Whether an event count is known and lies within [low, high]."""
-    if events is None or name not in events:
-        return False
-    return events[name] >= low and (high is None or events[name] <= high)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ecglib.data.synthetic.cart import MAX_SLOW_BPM, MIN_RAPID_BPM, Cart
 from ecglib.data.synthetic.cart_grammar import Scene, grammar
-from ecglib.data.synthetic.wording import Draw, Statement, lower_first, number, site_kind
+from ecglib.data.synthetic.wording import Draw, Statement, abnormal, lower_first, number, site_kind
 
 # Probabilities per report or per statement, chosen for variety (tests hold the balance).
 P_HANG = 0.85
@@ -127,13 +127,13 @@ class FreeCart(Cart):
         return [Statement(tuple(c for c in said.of or () if c in codes), said.texts[0])]
 
     def summary(self, codes):
-        book, abnormal = self.grammar.summary, [c for c in codes if c not in ("NORM", "SR")]
-        if "NORM" in codes and not abnormal:
+        book, wrong = self.grammar.summary, abnormal(codes)
+        if "NORM" in codes and not wrong:
             return [Statement(("NORM",), self.words("NORM"))]
         if "NORM" in codes:
-            kind = "except_rate" if set(abnormal) <= {"STACH", "SBRAD"} else "otherwise_normal"
+            kind = "except_rate" if set(wrong) <= {"STACH", "SBRAD"} else "otherwise_normal"
             return [Statement(("NORM",), self.draw.of(book[kind]))]
-        if not abnormal:
+        if not wrong:
             return []
-        text = self.draw.of(book["borderline" if set(abnormal) <= set(self.book["nonspecific"]) else "abnormal"])
+        text = self.draw.of(book["borderline" if set(wrong) <= set(self.book["nonspecific"]) else "abnormal"])
         return [Statement((), text)] if text else []

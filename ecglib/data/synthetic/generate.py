@@ -1,4 +1,4 @@
-"""One simulated record from (cohort, seed, index), and stores of many."""
+"""One simulated record from (cohort, seed, index)."""
 
 import math
 from dataclasses import dataclass, replace
@@ -6,14 +6,15 @@ from statistics import median
 
 import numpy as np
 
-from ecglib.data.labels import FINDINGS, findings_to_labels
+from ecglib.data.labels import findings_to_labels
 from ecglib.data.synthetic import atria, rhythm, ventricles
 from ecglib.data.synthetic.arrhythmias import build
 from ecglib.data.synthetic.body import Body, sample_body
-from ecglib.data.synthetic.cases import ECTOPY, SHAPE, Case, choose_conditions
-from ecglib.data.synthetic.cohorts import COHORTS, cohort_named
+from ecglib.data.synthetic.cases import Case, choose_conditions
+from ecglib.data.synthetic.cohorts import cohort_named
 from ecglib.data.synthetic.events import count_events
-from ecglib.data.synthetic.features import MEASURED, derived_findings, measure
+from ecglib.data.synthetic.features import derived_findings, measure
+from ecglib.data.synthetic.findings import finished
 from ecglib.data.synthetic.noise import ward_of
 from ecglib.data.synthetic.patients import sample_case, sample_person
 from ecglib.data.synthetic.recording import PAD, Disturbance, record
@@ -21,7 +22,6 @@ from ecglib.data.synthetic.repolarisation import recover
 from ecglib.data.synthetic.waves import Waves, add_beats
 from ecglib.errors import ParameterError
 
-ARRHYTHMIA_S = 0.16  # cycles that differ by more make a sinus arrhythmia
 REPEATS = 12  # every twelfth record is the second of the patient before it
 
 
@@ -59,8 +59,8 @@ def simulate_record(
 ) -> SimulatedRecord:
     """Record ``index`` of a simulated cohort: the same for every machine, worker and order of calls.
 
-    At 100 Hz and 500 Hz the same tracing comes out. ``codes`` asks for given conditions, for example ``["AFIB"]``,
-    instead of a draw from the cohort's mixture. ParameterError on an unknown cohort.
+    At 100 Hz and 500 Hz the same tracing comes out. ``codes`` asks for given conditions, for example ``["AFIB"]``, or
+    for none, ``[]``, instead of a draw from the cohort's mixture. ParameterError on an unknown cohort or condition.
     """
     from ecglib.data.synthetic.reports import write_report
 
@@ -115,8 +115,7 @@ def simulate_heart(cohort, seed, index, sampling_rate_hz, duration_s, codes=None
     person_rng = np.random.default_rng([seed, plan.number, owner, 1])
     *seeds, high = np.random.SeedSequence([seed, plan.number, index, 0]).spawn(5)
     rng, settings, low, words = map(np.random.default_rng, seeds)
-    if unknown := sorted(set(codes or ()) - plan.weights.keys()):
-        raise ParameterError(f"conditions {unknown} cannot be simulated; known are {', '.join(plan.weights)}")
+    _check_codes(codes, plan.weights)
     person = sample_person(plan, person_rng)
     chosen = choose_conditions(plan, rng) if codes is None else set(codes)
     case = sample_case(person, chosen, rng)
@@ -127,6 +126,16 @@ def simulate_heart(cohort, seed, index, sampling_rate_hz, duration_s, codes=None
     mains = float(plan.mains_hz[int(settings.integers(len(plan.mains_hz)))])
     patient = f"sim-{plan.number}-{seed}-{owner}"
     return Heart(clean, case, findings, features, patient, words, (settings, low, high), plan.noise, mains, body)
+
+
+def _check_codes(codes, known) -> None:
+    if isinstance(codes, str):
+        raise ParameterError(f"codes = {codes!r}: give a list, codes=[{codes!r}]")
+    if unknown := sorted(set(codes or ()) - known.keys()):
+        hints = {"NORM": "codes=[] asks for a healthy record", "SR": "codes=[] asks for a healthy record"}
+        hints["LPR"] = 'a long PR interval comes with codes=["1AVB"]'
+        hint = "".join(f"; {text}" for text in dict.fromkeys(hints[code] for code in unknown if code in hints))
+        raise ParameterError(f"codes {unknown} cannot be asked for{hint}; known are {', '.join(known)}")
 
 
 def _heart(case, body, duration_s, hz, rng):
@@ -197,7 +206,7 @@ def _heart(case, body, duration_s, hz, rng):
     )
     derived = derived_findings(case, values, arrays, conducted=main == rhythm.CONDUCTED)
     seen_kinds = set(kind[(start >= 0) & (start <= duration_s)].tolist())
-    findings = _findings(case, beats, values, derived, seen, seen_kinds, conducted=main == rhythm.CONDUCTED)
+    findings = finished(case, beats, values, derived, seen, seen_kinds, conducted=main == rhythm.CONDUCTED)
     return out, values, findings
 
 
@@ -269,43 +278,3 @@ def _spikes(body, rng, beats, out, hz, begin):
         size = (0.8 if bipolar else 3.2) * np.exp(0.4 * rng.standard_normal()) * 2.0 / max(width, 2.0)
         waves = Waves(np.array([[0.0, width, width]]), np.array([[*(vector * size), 0, 0, 0]])).see(body)
         add_beats(out, hz, waves, when - begin, np.ones(len(when)))
-
-
-def _findings(case, beats, features, derived, seen, kinds, conducted):
-    """The finished list: conditions shown, definitions met, rhythm named, normal if nothing is wrong."""
-    codes = set(case.codes if conducted else case.codes - SHAPE)
-    found = (codes - MEASURED) | derived
-    rate, rate_codes = features["rate_bpm"], {"SBRAD", "STACH", "SARRH"}
-    found -= rate_codes
-    sinus = case.rhythm in ("SINUS", "1AVB") or case.rhythm in rate_codes
-    if sinus:
-        rr = np.diff(seen)
-        irregular = not case.codes & ECTOPY and len(rr) > 2 and rr.max() - rr.min() > ARRHYTHMIA_S
-        if irregular:
-            found.add("SARRH")
-        if rate < 60:
-            found.add("SBRAD")
-        elif rate > 100:
-            found.add("STACH")
-        elif not irregular:
-            found.add("SR")
-        found -= {"1AVB", "LPR"}
-        if features["pr_ms"] > 200:
-            found |= {"1AVB", "LPR"}
-    elif case.rhythm in ("2AVB1", "2AVB2", "2AVB", "3AVB", "VESC"):
-        found.add("SR")
-    if "PVC" in found and not {rhythm.PREMATURE, rhythm.FUSION} & kinds:
-        found -= {"PVC", "PRC(S)"}
-    if "PAC" in found and not any(k == rhythm.ECTOPIC_P and 0 <= t <= seen[-1] for t, k in beats.p):
-        found -= {"PAC", "PRC(S)"}
-    if "QWAVE" in found or found & {"WPW", "IVCD"}:
-        found.add("ABQRS")
-    if not case.codes - rate_codes and not found - rate_codes - _HARMLESS:
-        found.add("NORM")
-    return tuple(sorted(found, key=_ORDER.__getitem__))
-
-
-_ORDER = {code: i for i, code in enumerate(FINDINGS)}
-_HARMLESS = frozenset({"SR", "EREPOL"})
-
-__all__ = ["COHORTS", "ECTOPY", "SimulatedRecord", "Tracing", "simulate_record", "simulate_tracing"]

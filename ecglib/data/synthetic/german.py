@@ -6,17 +6,8 @@ Umlauts are written out («ueberdrehter linkstyp»), as :func:`ecglib.reports.to
 from collections.abc import Mapping
 from functools import cache
 
-from ecglib.data.synthetic.cart_grammar import Productions, Scene, check_schema, production, read
-from ecglib.data.synthetic.wording import (
-    Draw,
-    Statement,
-    drop_covered,
-    drop_implied,
-    number,
-    omit,
-    phrases,
-    site_kind,
-)
+from ecglib.data.synthetic.cart_grammar import Productions, Scene, production, read
+from ecglib.data.synthetic.wording import Draw, Statement, abnormal, chosen, number, phrases, physician_words, site_kind
 from ecglib.errors import ParameterError
 
 P_ECTOPY_LATE, P_AXIS, P_FOOTER, P_UPPER = 0.2, 0.8, 0.35, 0.06
@@ -28,7 +19,6 @@ class German(Productions):
     """The content of ``german.json``; ParameterError names the entry that breaks a rule."""
 
     def __init__(self, content: Mapping):
-        check_schema(content, "german")
         super().__init__("german.json", content["sites"], content["territories"])
         self.order, self.axis = content["order"], content["axis"]
         self.footer, self.abnormal = content["footer"], content["abnormal"]
@@ -49,7 +39,7 @@ def german_report(
     """Statements about ``codes``: ectopy, rhythm, conduction, axis, QRS, ST-T, in the order of PTB-XL."""
     book, entries = german(), phrases()["findings"]
     scene = Scene(codes, features, events, sex)
-    codes = omit(drop_implied(drop_covered(codes), draw), draw)
+    codes = chosen(codes, draw)
     order = [*book.order[1:3], book.order[0], *book.order[3:]] if draw() < P_ECTOPY_LATE else book.order
     mixed = draw() < P_MIXED
     out: list[Statement] = []
@@ -60,11 +50,11 @@ def german_report(
             out, axis = [*out, Statement((), axis)], ""
         out.append(Statement((code,), _words(code, scene, draw, mixed and draw() < P_ENGLISH)))
     out += [Statement((), axis)] if axis else []
-    abnormal = [c for c in codes if c not in ("NORM", "SR")]
+    wrong = abnormal(codes)
     if "NORM" in codes:
         text = book.say(book.findings["NORM"], scene, draw).texts[0]
-        out.append(Statement(("NORM",), f"sonst {text}" if abnormal and text == "normales ekg" else text))
-    elif abnormal and draw() < 0.25:
+        out.append(Statement(("NORM",), f"sonst {text}" if wrong and text == "normales ekg" else text))
+    elif wrong and draw() < 0.25:
         text = draw.of(book.abnormal)
         out += [Statement((), text)] if text else []
     if draw() < P_UPPER:
@@ -82,13 +72,12 @@ def _words(code: str, scene: Scene, draw: Draw, english: bool) -> str:
     """The German words for a finding; English ones as in the translated reports where German has none."""
     entry = phrases()["findings"][code]
     site = entry.get("site", "")
-    key = kind = site_kind(entry["slot"], site, scene.present, scene.features) if site else code
-    if kind.startswith("ischemia"):
+    key = site_kind(entry["slot"], site, scene.present, scene.features) if site else code
+    if key.startswith("ischemia"):
         key = "ischemia"
     book = german()
     if not english and key in book.findings and (not site or site in book.sites):
         said = book.say(book.findings[key], scene, draw, site)
         if said:
             return said.texts[0]
-    options = phrases()["site_templates_physician"][kind] if site else entry["physician"]
-    return draw.of(options).format(s=site)
+    return physician_words(code, scene.present, scene.features, draw)

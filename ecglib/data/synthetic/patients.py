@@ -6,7 +6,7 @@ Mason et al., J Electrocardiol 2007;40:228-234 (79,743 ECGs); Macfarlane, Compre
 
 import numpy as np
 
-from ecglib.data.synthetic.cases import INFARCTS, INJURIES, ISCHAEMIAS, NO_P_WAVE, Case
+from ecglib.data.synthetic.cases import INFARCTS, INJURIES, ISCHAEMIAS, Case
 from ecglib.data.synthetic.population import usual
 
 
@@ -218,4 +218,4 @@ def _set_recovery(case, codes, rng):
         case.qtc_ms = float(u(345, 380))
 
 
-__all__ = ["NO_P_WAVE", "sample_case", "sample_person"]
+__all__ = ["sample_case", "sample_person"]

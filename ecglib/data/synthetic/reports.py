@@ -21,13 +21,13 @@ from ecglib.data.synthetic.wording import (
     STYLES,
     Draw,
     Statement,
+    abnormal,
     check,
+    chosen,
     drop_covered,
-    drop_implied,
     number,
-    omit,
     phrases,
-    site_kind,
+    physician_words,
 )
 
 if TYPE_CHECKING:
@@ -43,25 +43,19 @@ def _physician(codes: list[str], features: Mapping[str, float], draw: Draw) -> l
     """Short statements in lower case, ectopy before or after the rhythm, as PTB-XL's translated reports."""
     book = phrases()
     entries = book["findings"]
-    present, codes = codes, omit(drop_implied(drop_covered(codes), draw), draw)
+    present, codes = codes, chosen(codes, draw)
     order = ["ectopy", *book["slots"]] if draw() < 0.4 else book["slots"]
     out: list[Statement] = []
     for code in sorted((c for c in codes if c != "NORM"), key=lambda c: order.index(entries[c]["slot"])):
-        entry = entries[code]
-        if "site" in entry:
-            kind = site_kind(entry["slot"], entry["site"], present, features)
-            options = book["site_templates_physician"][kind]
-        else:
-            options = entry["physician"]
-        out.append(Statement((code,), draw.of(options).format(s=entry.get("site", ""))))
+        out.append(Statement((code,), physician_words(code, present, features, draw)))
     axis = number(features, "axis_deg")
     if axis is not None and 0 <= axis <= 90 and not {"LAXIS", "RAXIS"} & set(codes) and draw() < 0.3:
         out.insert(1, Statement((), "normal axis"))
-    abnormal = [c for c in codes if c not in ("NORM", "SR")]
+    wrong = abnormal(codes)
     if "NORM" in codes:
-        options = book["summary"]["physician_otherwise"] if abnormal else entries["NORM"]["physician"]
+        options = book["summary"]["physician_otherwise"] if wrong else entries["NORM"]["physician"]
         out.append(Statement(("NORM",), draw.of(options)))
-    elif abnormal and not set(abnormal) <= set(book["nonspecific"]):
+    elif wrong and not set(wrong) <= set(book["nonspecific"]):
         summary = draw.of(book["summary"]["physician_abnormal"])
         out += [Statement((), summary)] if summary else []
     return out

@@ -138,6 +138,36 @@ def omit(codes: list[str], draw: Draw) -> list[str]:
     return kept
 
 
+def chosen(codes: list[str], draw: Draw) -> list[str]:
+    """The findings that a report speaks of: without what others cover, most of what they imply, and a few omissions."""
+    return omit(drop_implied(drop_covered(codes), draw), draw)
+
+
+def abnormal(codes: Iterable[str]) -> list[str]:
+    return [c for c in codes if c not in ("NORM", "SR")]
+
+
+def physician_words(code: str, present: Iterable[str], features: Mapping[str, float], draw: Draw) -> str:
+    """A finding as PTB-XL's translated reports word it, at its site if it has one."""
+    book = phrases()
+    entry = book["findings"][code]
+    if "site" not in entry:
+        return draw.of(entry["physician"])
+    kind = site_kind(entry["slot"], entry["site"], present, features)
+    return draw.of(book["site_templates_physician"][kind]).format(s=entry["site"])
+
+
+@cache
+def _ranks() -> dict[str, int]:
+    return {key: rank for rank, keys in enumerate(phrases()["gravity"]) for key in keys}
+
+
+def gravity(code: str) -> int:
+    """How serious a finding is, 0 the most: its own rank in the phrase file, or that of its slot."""
+    ranks = _ranks()
+    return ranks[code] if code in ranks else ranks[phrases()["findings"][code]["slot"]]
+
+
 def lower_first(text: str) -> str:
     """«Atrial fibrillation» -> «atrial fibrillation», but «AFib» and «SVT» stay."""
     return text if text[:2].isupper() or text[1:2] in ("-", "V") else text[:1].lower() + text[1:]
