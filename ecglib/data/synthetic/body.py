@@ -50,17 +50,19 @@ class Body:
         The place is relative to the heart's middle. A source near an electrode weighs more there: the
         published lead vector is corrected by the difference of two point-dipole fields.
         """
-        vector, place = sources[:, :3].T, sources[:, 3:].T + HEART_CM[:, None]  # (3, K)
+        vector = sources[:, :3].T  # (3, K)
         far, weight = _chest_field()
-        # |r|^2 and r . vector of r from source to electrode, without the (6, K, 3) in between
-        chest = self.chest_cm
-        square = (chest * chest).sum(1)[:, None] - 2 * (chest @ place) + np.einsum("ij,ij->j", place, place)
+        from_source = (self.chest_cm - HEART_CM)[:, None] - sources[:, 3:]  # (6, K, 3)
+        square = np.vecdot(from_source, from_source)
         np.maximum(square, NEAREST_CM**2, out=square)
-        along = chest @ vector - np.einsum("ij,ij->j", place, vector)
-        seen = np.empty((9, vector.shape[1]))
-        seen[:3] = self.limb @ vector
-        seen[3:] = (far @ vector + weight * along / (square * np.sqrt(square))) * self.chest_gain[:, None]
-        return seen[self.order]
+        seen = np.empty((9, len(sources)))
+        np.matmul(self.limb, vector, out=seen[:3])
+        near = np.vecdot(from_source, sources[:, :3])
+        near *= weight
+        near /= square * np.sqrt(square)
+        near += far @ vector
+        np.multiply(near, self.chest_gain[:, None], out=seen[3:])
+        return seen.take(self.order, axis=0)
 
 
 @cache
@@ -85,7 +87,7 @@ def limb_potentials(limb_leads: np.ndarray) -> np.ndarray:
     """Potentials of RA, LA, LL against their mean, from I and II: (2, ...) to (3, ...)."""
     lead_i, lead_ii = limb_leads
     right = -(lead_i + lead_ii) / 3.0
-    return np.stack([right, lead_i + right, lead_ii + right])
+    return np.array([right, lead_i + right, lead_ii + right])
 
 
 def leads_from_electrodes(v: np.ndarray) -> np.ndarray:

@@ -42,7 +42,9 @@ def bumps(shape: np.ndarray, t_ms: np.ndarray) -> np.ndarray:
     shape = shape.astype(np.float32)  # four times faster than double, and exact to a nanovolt
     per_width = 1 / shape[:, :, 1:]
     d = t_ms.astype(np.float32)[:, None, :] - shape[:, :, :1]
-    d *= np.where(d < 0, per_width[:, :, :1], per_width[:, :, 1:])
+    after = d * per_width[:, :, 1:]
+    d *= -per_width[:, :, :1]
+    np.maximum(d, after, out=d)  # the distance in widths of the side it is on, without a sign
     d *= d
     d *= np.float32(-0.5)
     return np.exp(d, out=d)
@@ -66,9 +68,9 @@ def add_beats(
     if len(start_s) == 0:
         return
     shape = waves.shape[None]
-    centre, left, right = waves.shape.T
-    low = float((centre - REACH * left).min()) / 1000
-    high = float((centre + REACH * right).max()) / 1000
+    rows = waves.shape.tolist()
+    low = min([centre - REACH * left for centre, left, _ in rows]) / 1000
+    high = max([centre + REACH * right for centre, _, right in rows]) / 1000
     if stretch is not None:
         shape = shape * stretch[:, None, None]
         least, most = float(stretch.min()), float(stretch.max())
