@@ -196,7 +196,7 @@ def _scp_classes(code: str) -> dict[str, tuple[str, ...]]:
 def findings_to_labels(findings: Iterable[str]) -> dict[str, list[str]]:
     """Findings (keys of FINDINGS) -> the classes of all six tasks, sorted; DataError on an unknown one."""
     findings = {clean_scp(finding) for finding in findings}
-    unknown = sorted(findings - FINDINGS.keys())
+    unknown = sorted(finding for finding in findings if finding not in FINDINGS)
     if unknown:
         raise DataError(f"unknown findings {', '.join(unknown)}; ecglib.data.labels.FINDINGS lists the known ones")
     scp = set(findings)

@@ -102,9 +102,12 @@ def leads_from_electrodes(v: np.ndarray) -> np.ndarray:
 def twelve_leads(eight: np.ndarray) -> np.ndarray:
     """I, II, V1-V6 to twelve leads: III = II - I and Goldberger's leads follow exactly (Einthoven 1913)."""
     out = np.empty((12, *eight.shape[1:]), eight.dtype)
-    lead_i, lead_ii = eight[0], eight[1]
-    out[0], out[1], out[2] = lead_i, lead_ii, lead_ii - lead_i
-    out[3], out[4], out[5] = -(lead_i + lead_ii) / 2, lead_i - lead_ii / 2, lead_ii - lead_i / 2
+    lead_i, lead_ii = eight[:1], eight[1:2]
+    out[:2] = eight[:2]
+    np.subtract(lead_ii, lead_i, out=out[2:3])
+    np.add(lead_i, lead_ii, out=out[3:4])
+    out[3:4] /= -2
+    np.subtract(eight[:2], eight[1::-1] / 2, out=out[4:6])
     out[6:] = eight[2:]
     return out
 

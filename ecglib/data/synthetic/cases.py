@@ -1,6 +1,6 @@
 """Who the patient is and what is wrong: demographics, conditions that fit together, and their sizes."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import accumulate
@@ -122,11 +122,18 @@ class Case:
         return replace(self, codes=self.codes - ECTOPY, rhythm="SINUS")
 
 
+def one_of(rng, options, chances=None):
+    """One of a few options: the same draw as ``rng.choice``, which takes twenty times as long over them."""
+    if chances is None:
+        return options[int(rng.integers(len(options)))]
+    return options[bisect_right(_edges(tuple(chances)), rng.random())]
+
+
 @cache
 def _edges(weights: tuple[float, ...]) -> list[float]:
-    """Where each condition's part of the numbers from 0 to 1 ends."""
-    of = np.array(weights)
-    return np.cumsum(of / of.sum()).tolist()
+    """Where each one's part of the numbers from 0 to 1 ends."""
+    edges = np.cumsum(weights)
+    return (edges / edges[-1]).tolist()
 
 
 def choose_conditions(cohort, rng) -> set[str]:

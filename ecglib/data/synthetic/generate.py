@@ -163,8 +163,11 @@ def _heart(case, body, duration_s, hz, rng):
 
     start = np.array([t for t, _ in beats.qrs])
     kind = np.array([k for _, k in beats.qrs])
-    seen = start[(start >= 0) & (start <= duration_s)]
-    rr_all = np.diff(start, prepend=2 * start[0] - start[1])
+    within = (start >= 0) & (start <= duration_s)
+    seen = start[within]
+    before = np.empty_like(start)
+    before[0], before[1:] = 2 * start[0] - start[1], start[:-1]
+    rr_all = start - before
     rate = 60.0 * (len(seen) - 1) / float(seen[-1] - seen[0]) if len(seen) > 2 else case.rate
     main = rhythm.PACED if rhythm.PACED in kinds else _commonest(kind)
 
@@ -205,7 +208,7 @@ def _heart(case, body, duration_s, hz, rng):
         activation, recovery, qt, visible_p, rate=rate, rr_s=main_rr, pr_ms=beats.pr_ms, late_right=late_right
     )
     derived = derived_findings(case, values, arrays, conducted=main == rhythm.CONDUCTED)
-    seen_kinds = set(kind[(start >= 0) & (start <= duration_s)].tolist())
+    seen_kinds = set(kind[within].tolist())
     findings = _findings(case, beats, values, derived, seen, seen_kinds, conducted=main == rhythm.CONDUCTED)
     return out, values, findings
 
@@ -220,16 +223,18 @@ def _size_up(activation, case, rng):
     Sokolow and Lyon 1949: S V1 + R V5 or V6 above 3.5 mV; Cornell: R aVL + S V3 above 2.8 (men), 2.0 mV (women).
     """
     leads = ventricles.leads_of(activation)
-    r, s = leads.max(1), -leads.min(1)
-    criterion = max((s[6] + max(r[10], r[11])) / 3.5, (r[4] + s[8]) / (2.0 if case.sex == "F" else 2.8))
-    height = max((r[6:] + s[6:]).max() / 4.2, (r[:6] + s[:6]).max() / 2.6)
+    r, low = leads.max(1).tolist(), leads.min(1).tolist()
+    heights = [top - bottom for top, bottom in zip(r, low, strict=True)]
+    criterion = max((max(r[10], r[11]) - low[6]) / 3.5, (r[4] - low[8]) / (2.0 if case.sex == "F" else 2.8))
+    limb, chest = max(heights[:6]), max(heights[6:])
+    height = max(chest / 4.2, limb / 2.6)
     has = case.codes.__contains__
     if has("LVH") or has("VCLVH"):
         factor = rng.uniform(1.05, 1.5) / criterion
     elif has("HVOLT"):
         factor = rng.uniform(1.05, 1.3) / height
     elif has("LVOLT"):
-        factor = rng.uniform(0.55, 0.88) / max((r[:6] + s[:6]).max() / 0.5, (r[6:] + s[6:]).max() / 1.15)
+        factor = rng.uniform(0.55, 0.88) / max(limb / 0.5, chest / 1.15)
     elif has("CLBBB") or has("WPW"):
         factor = min(1.0, 0.95 / height)
     else:
@@ -248,11 +253,11 @@ def _tilted(waves, body):
 
 
 def _atria(case, body, rng, beats, out, hz, begin, breath_hz):
-    t = begin + np.arange(out.shape[1]) / hz
     p_waves = atria.sinus_p(case, body, rng)
     if beats.atrium == "f":
-        out += atria.fibrillation(body, rng, t)
+        out += atria.fibrillation(body, rng, begin + np.arange(out.shape[1]) / hz)
     elif beats.atrium == "F":
+        t = begin + np.arange(out.shape[1]) / hz
         out += atria.flutter(body, rng, t, beats.cycle_s, beats.qrs[0][0] - rng.uniform(0.03, 0.12))
     else:
         templates = (p_waves, None, None, p_waves)

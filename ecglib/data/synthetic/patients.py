@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from ecglib.data.synthetic.cases import INFARCTS, INJURIES, ISCHAEMIAS, NO_P_WAVE, Case
+from ecglib.data.synthetic.cases import INFARCTS, INJURIES, ISCHAEMIAS, NO_P_WAVE, Case, one_of
 from ecglib.data.synthetic.population import usual
 
 
@@ -141,7 +141,7 @@ def _set_muscle(case, codes, rng):
     for code, territory in INFARCTS.items():
         if code in codes:
             case.infarct = territory
-            case.stage = str(rng.choice(["acute", "recent", "old"], p=[0.08, 0.22, 0.70]))
+            case.stage = one_of(rng, ["acute", "recent", "old"], [0.08, 0.22, 0.70])
             if "ANEUR" in codes:
                 case.stage = "aneurysm"
             low, high = {"acute": (0.2, 0.9), "recent": (0.4, 1.1), "old": (0.38, 1.2), "aneurysm": (0.9, 1.5)}[
@@ -149,7 +149,7 @@ def _set_muscle(case, codes, rng):
             ]
             case.scar = float(rng.uniform(low, high)) + {"P": 0.45, "AS": 0.25, "A": 0.25}.get(territory, 0.0)
     if "QWAVE" in codes:
-        case.infarct = str(rng.choice(["I", "L", "AS", "IL"]))
+        case.infarct = one_of(rng, ["I", "L", "AS", "IL"])
         case.scar = float(rng.uniform(0.6, 1.1))
 
 
@@ -187,28 +187,28 @@ def _set_recovery(case, codes, rng):
         case.injury.append(("AL" if rng.random() < 0.6 else "IL", u(-0.02, 0.01), -u(0.03, 0.15), 1.0))
     if "NT" in codes:
         case.t_scale *= u(0.35, 0.7)
-        case.injury.append((str(rng.choice(["I", "L", "A"])), 0.0, -u(0.08, 0.22), 1.0))
+        case.injury.append((one_of(rng, ["I", "L", "A"]), 0.0, -u(0.08, 0.22), 1.0))
     if "TAB" in codes:
         case.t_scale *= u(0.3, 0.8)
         case.t_vector = case.t_vector + 0.22 * rng.standard_normal(3)
-        case.injury.append((str(rng.choice(["A", "AL", "I"])), u(-0.04, 0.04), -u(0.12, 0.35), 1.0))
+        case.injury.append((one_of(rng, ["A", "AL", "I"]), u(-0.04, 0.04), -u(0.12, 0.35), 1.0))
     if "INVT" in codes:
-        place = str(rng.choice(["AS", "A", "AL", "L", "I", "IL"]))
+        place = one_of(rng, ["AS", "A", "AL", "L", "I", "IL"])
         case.injury.append((place, u(-0.03, 0.02), -some(0.32, 0.85), 1.0))
     if "NST" in codes:
         case.t_scale *= u(0.45, 0.9)
-        case.injury.append((str(rng.choice(["AL", "IL", "L", "I"])), -u(0.06, 0.12), 0.0, u(0.8, 1.3)))
+        case.injury.append((one_of(rng, ["AL", "IL", "L", "I"]), -u(0.06, 0.12), 0.0, u(0.8, 1.3)))
     if "STD" in codes:
-        place = str(rng.choice(["AL", "IL"], p=[0.65, 0.35]))
+        place = one_of(rng, ["AL", "IL"], [0.65, 0.35])
         case.injury.append((place, -some(0.12, 0.32), -some(0.0, 0.25), u(0.8, 1.4)))
     if "STE" in codes:
-        place = str(rng.choice(["AS", "A", "AL", "I", "IL"]))
+        place = one_of(rng, ["AS", "A", "AL", "I", "IL"])
         case.injury.append((place, some(0.13, 0.28), u(0.0, 0.12), u(1.0, 1.4)))
     if "EREPOL" in codes:
         case.early_mv = float(u(0.12, 0.25))
         case.t_vector = case.t_vector * u(1.2, 1.6)
     if "EL" in codes:
-        case.electrolyte = str(rng.choice(["potassium low", "potassium high", "calcium low"], p=[0.5, 0.3, 0.2]))
+        case.electrolyte = one_of(rng, ["potassium low", "potassium high", "calcium low"], [0.5, 0.3, 0.2])
         if case.electrolyte == "potassium low":
             case.u_mv = float(u(0.08, 0.16))
         elif case.electrolyte == "calcium low":

@@ -85,7 +85,10 @@ def add_beats(
     beats = np.matmul(weights.astype(np.float32), values)  # (B, 9, n)
     total = out.shape[1]
     for k, beat in zip(first.tolist(), beats, strict=True):
-        a, b = max(k, 0), min(k + n, total)
-        if a < b:
+        if 0 <= k <= total - n:
+            window = out[:, k : k + n]
+            window += beat
+        elif -n < k < total:
+            a, b = max(k, 0), min(k + n, total)
             window = out[:, a:b]
-            window += beat if b - a == n else beat[:, a - k : b - k]
+            window += beat[:, a - k : b - k]
