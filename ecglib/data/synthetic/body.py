@@ -92,11 +92,8 @@ def limb_potentials(limb_leads: np.ndarray) -> np.ndarray:
 
 def leads_from_electrodes(v: np.ndarray) -> np.ndarray:
     """The twelve leads (12, ...) from nine electrode potentials (9, ...), in the order of ``signals.LEADS``."""
-    ra, la, ll = v[0], v[1], v[2]
-    eight = np.empty((8, *v.shape[1:]), v.dtype)
-    eight[0], eight[1] = la - ra, ll - ra
-    np.subtract(v[3:], (ra + la + ll) / 3.0, out=eight[2:])
-    return twelve_leads(eight)
+    seen = _TWELVE.astype(v.dtype, copy=False) @ v.reshape(9, -1)
+    return seen.reshape(12, *v.shape[1:])
 
 
 def twelve_leads(eight: np.ndarray) -> np.ndarray:
@@ -110,6 +107,17 @@ def twelve_leads(eight: np.ndarray) -> np.ndarray:
     np.subtract(eight[:2], eight[1::-1] / 2, out=out[4:6])
     out[6:] = eight[2:]
     return out
+
+
+def _from_nine() -> np.ndarray:
+    eight = np.zeros((8, 9))
+    eight[0, [0, 1]] = eight[1, [0, 2]] = -1, 1
+    eight[2:, :3] = -1 / 3  # Wilson's terminal is the mean of the limbs
+    eight[:, 3:][np.arange(2, 8), np.arange(6)] = 1
+    return twelve_leads(eight)
+
+
+_TWELVE = _from_nine()  # (12, 9)
 
 
 def sample_body(rng: np.random.Generator, sex: str, habitus: float, sloppiness: float) -> Body:

@@ -171,7 +171,7 @@ def _heart(case, body, duration_s, hz, rng):
     rate = 60.0 * (len(seen) - 1) / float(seen[-1] - seen[0]) if len(seen) > 2 else case.rate
     main = rhythm.PACED if rhythm.PACED in kinds else _commonest(kind)
 
-    out = np.zeros((9, total), np.float32)
+    out = np.zeros((total, 9), np.float32).T  # the electrodes of one moment side by side, so that a beat is one block
     shifted = start - begin
     breath = np.sin(2 * np.pi * (case.resp_hz * start + case.resp_phase))
     gain = 1 + 0.4 * case.resp_tilt * breath + 0.012 * rng.standard_normal(len(start))

@@ -73,7 +73,7 @@ def record(clean, hz, n_out, rngs, ward, level, mains_hz, order):
         above = int(SHARED_HZ * total / hz) + 1  # slower copies of the record cannot carry it
         spectrum[:, above:] += np.fft.rfft(_EIGHT @ storage_error(clean, high, hz, sizes))[:, above:]
     slow = noise.slow.shape[1]
-    spectrum[:, :slow] += _EIGHT @ noise.slow
+    spectrum[:, :slow] += (_EIGHT @ noise.slow.view(np.float32)).view(np.complex64)
     left = 1.0 if recorder.mains == "notch" else recorder.mains_left
     for k, (at, line) in enumerate(noise.lines):
         spectrum[:, at : at + 5] += _EIGHT @ (line if k else line * np.float32(left))
@@ -82,9 +82,11 @@ def record(clean, hz, n_out, rngs, ward, level, mains_hz, order):
     spectrum *= response(recorder, high_pass, low_pass, mains_hz, total, hz)
     gain = 1 + 0.01 * rng.standard_normal(8, dtype=np.float32)
     gain[1] = gain[0]
-    spectrum *= gain[:, None]
+    parts = spectrum.view(np.float32)
+    parts *= gain[:, None]
     eight = _sampled(spectrum, recorder.sampling_hz, hz, total, n_out)
-    power = _middle(eight.var(axis=1).tolist())
+    n_own = np.float32(eight.shape[1])
+    power = _middle((np.vecdot(eight, eight) / n_own - np.square(eight.sum(axis=1) / n_own)).tolist())
     limit = 1.5 + 2.5 * u[4] if u[3] < sizes.rail else recorder.rail_mv
     largest, smallest = eight.max(axis=1), eight.min(axis=1)
     saturated = (largest > limit) | (smallest < -limit)
