@@ -14,7 +14,7 @@ from ecglib.data.synthetic.population import usual
 
 def sample_person(cohort, rng) -> tuple[float, str, float]:
     """Age (years), sex, habitus (about -2 thin to 3 obese)."""
-    age = float(_within(np.round(cohort.mean_age + 17 * rng.standard_normal()), 17, 95))
+    age = float(_within(round(cohort.mean_age + 17 * rng.standard_normal()), 17, 95))
     return age, ("F" if rng.random() < 0.48 else "M"), float(0.3 + 0.9 * rng.standard_normal())
 
 

@@ -88,7 +88,7 @@ class Activation:
 def _jitter(rng, rows, amount=1.0):
     n = len(rows)
     z = rng.standard_normal((n, 6))
-    size = np.linalg.norm(rows[:, 2:5], axis=1, keepdims=True)
+    size = np.sqrt(np.square(rows[:, 2:5]).sum(1, keepdims=True))
     rows[:, 2:5] = rows[:, 2:5] * np.exp(0.27 * amount * z[:, :1]) + 0.21 * amount * size * z[:, 1:4]
     rows[:, 0] += 2.0 * amount * z[:, 4]
     rows[:, 1] *= np.exp(0.13 * amount * z[:, 5])
@@ -136,7 +136,7 @@ def _slurs(rng, n, span_ms, size):
 
 def finish(rows, body, target_ms, excess_area, skew=None) -> Activation:
     """Scale time so that the QRS lasts ``target_ms`` and starts at zero; see it through the body."""
-    shape = rows[:, [0, 1, 1]]
+    shape = rows.take((0, 1, 1), axis=1)
     if skew is not None:
         shape[:, 1] *= skew
         shape[:, 2] /= skew
