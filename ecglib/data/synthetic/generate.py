@@ -178,7 +178,8 @@ def _heart(case, body, duration_s, hz, rng):
     features = None
     for k, activation in activations.items():
         mine = kind == k
-        mean_rr = median(rr_all[mine].tolist()) if mine.any() else 60.0 / rate
+        cycles = rr_all[mine]
+        mean_rr = median(cycles.tolist()) if len(cycles) else 60.0 / rate
         if k in (rhythm.PREMATURE, rhythm.FUSION, rhythm.ESCAPE):
             mean_rr = max(mean_rr, 0.55)
         qt = case.qtc_ms * min(max(mean_rr, 0.28), 1.6) ** (1 / 3)
@@ -190,14 +191,15 @@ def _heart(case, body, duration_s, hz, rng):
         recovery, qt = recover(case, activation, body, rng, qt, conducted=k == rhythm.CONDUCTED)
         if k == main:
             features = (activation, recovery, qt, mean_rr)
-        if not mine.any():
+        if not len(cycles):
             continue
+        begins, gains = shifted[mine], gain[mine]
         tilted = _tilted(activation.waves, body)
-        add_beats(out, hz, activation.waves, shifted[mine], gain[mine], case.resp_tilt * breath[mine], tilted)
+        add_beats(out, hz, activation.waves, begins, gains, case.resp_tilt * breath[mine], tilted)
         # T follows the cycle before it, sluggishly.
-        stretch = ((rr_all[mine] / mean_rr) ** 0.22).clip(0.8, 1.15)
-        t_gain = gain[mine] * (1 + 0.02 * rng.standard_normal(int(mine.sum())))
-        add_beats(out, hz, recovery, shifted[mine] + activation.duration_ms / 1000, t_gain, stretch=stretch)
+        stretch = ((cycles / mean_rr) ** 0.22).clip(0.8, 1.15)
+        t_gain = gains * (1 + 0.02 * rng.standard_normal(len(gains)))
+        add_beats(out, hz, recovery, begins + activation.duration_ms / 1000, t_gain, stretch=stretch)
 
     p_waves = _atria(case, body, rng, beats, out, hz, begin, breath_hz=case.resp_hz)
     _spikes(body, rng, beats, out, hz, begin)

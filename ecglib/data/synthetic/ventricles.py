@@ -142,7 +142,7 @@ def finish(rows, body, target_ms, excess_area, skew=None) -> Activation:
         shape[:, 2] /= skew
     waves = Waves(shape, rows[:, 2:]).see(body)
     size = np.abs(waves.sample(_GRID_MS)).max(0)
-    inside = np.flatnonzero(size > max(0.05 * size.max(), 0.02))
+    inside = (size > max(0.05 * size.max(), 0.02)).nonzero()[0]
     begin, end = _GRID_MS[inside[0]], _GRID_MS[inside[-1]] + 2.0
     # What carts measure includes faint beginnings and ends; the steep part is shorter.
     factor = (target_ms - 2 * FAINT_MS) / (end - begin)
@@ -217,7 +217,7 @@ def conducted(case, body, rng) -> Activation:
     if case.infarct:
         rows = _scar(case, rng, rows)
     rough = 0.2 if has("ABQRS") else 0.05 * np.exp(0.4 * rng.standard_normal())
-    rows = np.vstack([rows, _slurs(rng, 3, 78, rough)])
+    rows = np.concatenate([rows, _slurs(rng, 3, 78, rough)])
     rows[:, 2:5] *= case.voltage
     if not case.infarct and not case.codes & _TURNED:
         axis = frontal_axis(rows, limb)

@@ -47,7 +47,7 @@ def bumps(shape: np.ndarray, t_ms: np.ndarray) -> np.ndarray:
     d *= per_width[:, :, :1]
     np.maximum(d, after, out=d)  # the distance in widths of the side it is on, without a sign
     d *= d
-    d *= np.float32(-0.5)
+    d *= -0.5
     return np.exp(d, out=d)
 
 
