@@ -1,14 +1,16 @@
 """Simulator speed: records with report per second, of one process and of a whole stream with its workers.
 
     python benchmarks/bench_simulator.py [--seconds 8] [--records 8000] [--workers 2] [--record]
+    python benchmarks/bench_simulator.py --hz 100 --records 1000000 --repeats 1 --record million.json
 
 The yardstick of one process shapes white noise of twelve leads in the frequency domain, the least that any generator
 of coloured signals does; the ratio says how many of those a whole record with its report costs.
 
 The stream is timed by the clock from a sixteenth of its records to the last, so that the start of the workers does not
 count; beside it stand the seconds of the processor that parent and workers took in that time: where they fall
-short of the clock's times the cores, other work held the machine. Largest memory of each process is read from /proc at
-a quarter and at the end (Linux). Both rates take part in every round; the best round counts and the file has them all.
+short of the clock's times the cores, other work held the machine. Memory of each process, now and at its largest, is
+read from /proc at every sixteenth of the records (Linux), and printed while a stream of more than 100,000 runs. All
+rates take part in every round; the best round counts and the file has them all.
 """
 
 import argparse
@@ -30,6 +32,8 @@ from ecglib.paths import atomic_write, project_root
 
 COHORT = "mimic-iv-ecg"
 RATES_HZ = (100, 500)
+CHECKPOINTS = 16
+TELL_FROM = 100_000  # records from which a stream prints its memory while it runs
 WRITTEN = Path("results/benchmarks/bench_simulator.json")
 
 
@@ -72,13 +76,16 @@ def processes() -> list[int]:
     return [os.getpid(), *sorted(child.pid for child in multiprocessing.active_children())]
 
 
-def peak_mb() -> list[float] | None:
-    """Largest resident memory so far in MiB, of each process."""
+def memory_mb() -> dict[str, list[float] | None]:
+    """Resident memory in MiB of each process: ``resident_mb`` now, ``peak_mb`` the largest so far."""
     try:
-        found = [Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2] for pid in processes()]
+        found = [Path(f"/proc/{pid}/status").read_text() for pid in processes()]
     except OSError:
-        return None
-    return [round(int(text.split()[0]) / 1024, 1) for text in found]
+        return {"resident_mb": None, "peak_mb": None}
+    return {
+        name: [round(int(text.partition(f"{key}:")[2].split()[0]) / 1024, 1) for text in found]
+        for name, key in (("resident_mb", "VmRSS"), ("peak_mb", "VmHWM"))
+    }
 
 
 def cpu_s() -> float | None:
@@ -91,22 +98,24 @@ def cpu_s() -> float | None:
 
 
 def whole_stream(hz: int, number: int, workers: int) -> dict:
-    """Time and memory of one stream of ``number`` records."""
+    """Time and memory of one stream of ``number`` records, memory after each sixteenth of them."""
     begin = time.perf_counter()
     records = stream(COHORT, 0, count=number, sampling_rate_hz=hz, workers=workers)
     next(records)
     first_s = time.perf_counter() - begin
-    warm, quarter = number // 16, number // 4
-    for _ in islice(records, warm - 1):
-        pass
-    begin, cpu = time.perf_counter(), cpu_s()
-    for _ in islice(records, quarter - warm):
-        pass
-    early = peak_mb()
     # Workers are gone after the last record, so memory and processor time are read before it is taken.
-    for _ in islice(records, number - quarter - 1):
-        pass
-    clock, spent, late = time.perf_counter() - begin, cpu_s(), peak_mb()
+    stops = [number * k // CHECKPOINTS for k in range(1, CHECKPOINTS)] + [number - 1]
+    warm, taken, memory = stops[0], 1, []
+    for stop in stops:
+        for _ in islice(records, stop - taken):
+            pass
+        taken = stop
+        memory.append({"records": stop, **memory_mb()})
+        if number >= TELL_FROM:
+            print(f"{hz} Hz, {stop} of {number} records: {memory[-1]['peak_mb']} MB at most", flush=True)
+        if stop == warm:
+            begin, cpu = time.perf_counter(), cpu_s()
+    clock, spent = time.perf_counter() - begin, cpu_s()
     left = sum(1 for _ in records)
     if left != 1:
         raise RuntimeError(f"the stream of {number} records ended with {left} left, not 1")
@@ -115,33 +124,37 @@ def whole_stream(hz: int, number: int, workers: int) -> dict:
         "first_record_s": first_s,
         "clock_s": clock,
         "cpu_s": None if cpu is None else spent - cpu,
-        "peak_mb_quarter": early,
-        "peak_mb_end": late,
+        "peak_mb_quarter": memory[CHECKPOINTS // 4 - 1]["peak_mb"],
+        "peak_mb_end": memory[-1]["peak_mb"],
+        "memory": memory,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=8.0, help="for the four measurements of one process")
+    parser.add_argument("--seconds", type=float, default=8.0, help="for all measurements of one process")
     parser.add_argument("--records", type=int, default=8000, help="of each stream at 100 Hz; a fifth at 500 Hz")
+    parser.add_argument("--hz", type=int, nargs="+", choices=RATES_HZ, default=RATES_HZ, help="sampling rates")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3, help="of the streams")
-    parser.add_argument("--record", action="store_true", help=f"write {WRITTEN}")
+    parser.add_argument("--record", type=Path, nargs="?", const=WRITTEN, help=f"write this file, or {WRITTEN}")
     asked = parser.parse_args()
+    if asked.records * 100 // max(asked.hz) < 2 * CHECKPOINTS:
+        parser.error(f"--records {asked.records} is too few at {max(asked.hz)} Hz to read memory {CHECKPOINTS} times")
 
     rows = []
     for repeat in range(asked.repeats):
-        for hz in RATES_HZ:
+        for hz in asked.hz:
             row = whole_stream(hz, asked.records * 100 // hz, asked.workers)
             rows.append({"hz": hz, "workers": asked.workers, "repeat": repeat, **row})
-    alone = {hz: one_process(hz, asked.seconds / 4) for hz in RATES_HZ}
+    alone = {hz: one_process(hz, asked.seconds / 2 / len(asked.hz)) for hz in asked.hz}
     sample = {
         workers: digest(stream(COHORT, 0, count=400, sampling_rate_hz=100, workers=workers)) for workers in (1, 2, 3)
     }
     same = len(set(sample.values())) == 1
 
     print(f"{cores()} cores, {asked.workers} workers")
-    for hz in RATES_HZ:
+    for hz in asked.hz:
         one, mine = alone[hz], [row for row in rows if row["hz"] == hz]
         best = min(mine, key=lambda row: row["clock_s"])
         ratio = one["noises_per_cpu_s"] / one["records_per_cpu_s"]
@@ -159,7 +172,7 @@ def main() -> None:
         about = {"commit": head, "uncommitted_changes": changed, "machine": describe(), "versions": versions()}
         one = [{"hz": hz, **values} for hz, values in alone.items()]
         written = about | {"cohort": COHORT, "sample_sha256": sample[1], "one_process": one, "rows": rows}
-        atomic_write(project_root() / WRITTEN, json.dumps(written, indent=1) + "\n")
+        atomic_write(project_root() / asked.record, json.dumps(written, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -187,10 +187,16 @@ def cpsc_to_classes(codes: Iterable[str | int]) -> list[str]:
     return _in_order((_CPSC_CODES.get(str(code).strip()) for code in codes), "cpsc2018")
 
 
+@cache
+def _scp_classes(code: str) -> dict[str, tuple[str, ...]]:
+    """Classes of each PTB-XL task for one statement or other finding, which has none."""
+    return {task: tuple(scp_to_task([code], task)) for task in PTBXL_TASKS}
+
+
 def findings_to_labels(findings: Iterable[str]) -> dict[str, list[str]]:
     """Findings (keys of FINDINGS) -> the classes of all six tasks, sorted; DataError on an unknown one."""
     findings = {clean_scp(finding) for finding in findings}
-    unknown = sorted(findings - FINDINGS.keys())
+    unknown = sorted(finding for finding in findings if finding not in FINDINGS)
     if unknown:
         raise DataError(f"unknown findings {', '.join(unknown)}; ecglib.data.labels.FINDINGS lists the known ones")
     scp = set(findings)
@@ -198,7 +204,8 @@ def findings_to_labels(findings: Iterable[str]) -> dict[str, list[str]]:
         scp.add("2AVB")  # PTB-XL does not tell the two types apart
     if "AT" in scp:
         scp.add("SVTAC")  # PTB-XL has no atrial tachycardia; CSN keeps the two apart
-    labels = {task: scp_to_task(scp, task) for task in PTBXL_TASKS}
+    amounts = [_scp_classes(code) for code in scp]
+    labels = {task: sorted({cls for of in amounts for cls in of[task]}) for task in PTBXL_TASKS}
     labels["cpsc2018"] = _in_order((_CPSC_OF_FINDING.get(f) for f in findings), "cpsc2018")
     csn = {_CSN_OF_FINDING.get(finding) for finding in findings}
     if "MI" in labels["ptbxl-super"]:

@@ -1,5 +1,6 @@
 """Rhythms other than sinus rhythm: each builder fills a ``Rhythm`` with its events."""
 
+from ecglib.data.synthetic.cases import one_of
 from ecglib.data.synthetic.rhythm import (
     ABERRANT,
     AFTER_S,
@@ -52,7 +53,7 @@ def _flutter(r, case, rr, t, end, rng):
     variable = rng.random() < 0.35
     fibrillatory = 0.012
     while t < end:
-        ratio = int(rng.choice([2, 3, 4, 4])) if variable else fixed
+        ratio = one_of(rng, [2, 3, 4, 4]) if variable else fixed
         t += ratio * r.cycle_s + fibrillatory * rng.standard_normal()
         r.qrs.append((t, CONDUCTED))
 
@@ -102,7 +103,7 @@ def _paroxysm(r, case, rr, t, end, rng):
 def _supraventricular_arrhythmia(r, case, rr, t, end, rng):
     """Several atrial pacemakers in turn: irregular, P of changing shape and PR."""
     while t < end:
-        kind = int(rng.choice([SINUS_P, ECTOPIC_P, RETROGRADE_P]))
+        kind = one_of(rng, [SINUS_P, ECTOPIC_P, RETROGRADE_P])
         pr = case.pr_ms / 1000 * rng.uniform(0.8, 1.12)
         r.conduct(t, pr, kind)
         t += max(rr * (1 + 0.24 * rng.standard_normal()), 0.36)
@@ -179,7 +180,7 @@ def _pauses(r, case, rr, t, end, rng, kind):
 
 def _paced(r, case, rr, t, end, rng):
     """VVI, DDD or AAI; stimuli a few milliseconds before what they start."""
-    mode = rng.choice(["VVI", "DDD", "AAI", "VVI-AF"], p=[0.25, 0.45, 0.12, 0.18])
+    mode = one_of(rng, ["VVI", "DDD", "AAI", "VVI-AF"], [0.25, 0.45, 0.12, 0.18])
     r.atrium = "f" if mode == "VVI-AF" else "P"
     av, atrial_too = rng.uniform(0.13, 0.20), rng.random() < 0.4
     clock = Clock(case, rng)

@@ -5,6 +5,9 @@ import numpy as np
 from ecglib.data.synthetic.population import usual
 from ecglib.data.synthetic.waves import Waves
 
+# Right and left atrium, and the recovery of both: dipoles to be filled in, places in cm
+_P_PLACES = np.array([[0, 0, 0, -4.0, -5.0, -2.0], [0, 0, 0, -2.0, -5.0, -4.0], [0, 0, 0, -3.0, -5.0, -3.0]])
+
 
 def sinus_p(case, body, rng) -> Waves:
     """P of a sinus beat from its onset: right atrium first, forward and down; left atrium later, backward."""
@@ -37,9 +40,9 @@ def sinus_p(case, body, rng) -> Waves:
         [first + gap, width * 1.1, width * 1.05],
         [first + gap + 95, 60.0, 60.0],  # atrial recovery, small and opposite
     ]
-    place = [[-4.0, -5.0, -2.0], [-2.0, -5.0, -4.0], [-3.0, -5.0, -3.0]]
-    recovery = -0.07 * (right + left)
-    return Waves(np.array(shape), np.hstack([np.stack([right, left, recovery]), place])).see(body)
+    sources = _P_PLACES.copy()
+    sources[0, :3], sources[1, :3], sources[2, :3] = right, left, -0.07 * (right + left)
+    return Waves(np.array(shape), sources).see(body)
 
 
 def ectopic_p(body, rng, retrograde=False) -> Waves:

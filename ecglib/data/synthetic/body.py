@@ -50,17 +50,19 @@ class Body:
         The place is relative to the heart's middle. A source near an electrode weighs more there: the
         published lead vector is corrected by the difference of two point-dipole fields.
         """
-        vector, place = sources[:, :3].T, sources[:, 3:].T + HEART_CM[:, None]  # (3, K)
+        vector = sources[:, :3].T  # (3, K)
         far, weight = _chest_field()
-        # |r|^2 and r . vector of r from source to electrode, without the (6, K, 3) in between
-        chest = self.chest_cm
-        square = (chest * chest).sum(1)[:, None] - 2 * (chest @ place) + np.einsum("ij,ij->j", place, place)
+        from_source = (self.chest_cm - HEART_CM)[:, None] - sources[:, 3:]  # (6, K, 3)
+        square = np.vecdot(from_source, from_source)
         np.maximum(square, NEAREST_CM**2, out=square)
-        along = chest @ vector - np.einsum("ij,ij->j", place, vector)
-        seen = np.empty((9, vector.shape[1]))
-        seen[:3] = self.limb @ vector
-        seen[3:] = (far @ vector + weight * along / (square * np.sqrt(square))) * self.chest_gain[:, None]
-        return seen[self.order]
+        seen = np.empty((9, len(sources)))
+        np.matmul(self.limb, vector, out=seen[:3])
+        near = np.vecdot(from_source, sources[:, :3])
+        near *= weight
+        near /= square * np.sqrt(square)
+        near += far @ vector
+        np.multiply(near, self.chest_gain[:, None], out=seen[3:])
+        return seen.take(self.order, axis=0)
 
 
 @cache
@@ -85,26 +87,37 @@ def limb_potentials(limb_leads: np.ndarray) -> np.ndarray:
     """Potentials of RA, LA, LL against their mean, from I and II: (2, ...) to (3, ...)."""
     lead_i, lead_ii = limb_leads
     right = -(lead_i + lead_ii) / 3.0
-    return np.stack([right, lead_i + right, lead_ii + right])
+    return np.array([right, lead_i + right, lead_ii + right])
 
 
 def leads_from_electrodes(v: np.ndarray) -> np.ndarray:
     """The twelve leads (12, ...) from nine electrode potentials (9, ...), in the order of ``signals.LEADS``."""
-    ra, la, ll = v[0], v[1], v[2]
-    eight = np.empty((8, *v.shape[1:]), v.dtype)
-    eight[0], eight[1] = la - ra, ll - ra
-    np.subtract(v[3:], (ra + la + ll) / 3.0, out=eight[2:])
-    return twelve_leads(eight)
+    seen = _TWELVE.astype(v.dtype, copy=False) @ v.reshape(9, -1)
+    return seen.reshape(12, *v.shape[1:])
 
 
 def twelve_leads(eight: np.ndarray) -> np.ndarray:
     """I, II, V1-V6 to twelve leads: III = II - I and Goldberger's leads follow exactly (Einthoven 1913)."""
     out = np.empty((12, *eight.shape[1:]), eight.dtype)
-    lead_i, lead_ii = eight[0], eight[1]
-    out[0], out[1], out[2] = lead_i, lead_ii, lead_ii - lead_i
-    out[3], out[4], out[5] = -(lead_i + lead_ii) / 2, lead_i - lead_ii / 2, lead_ii - lead_i / 2
+    lead_i, lead_ii = eight[:1], eight[1:2]
+    out[:2] = eight[:2]
+    np.subtract(lead_ii, lead_i, out=out[2:3])
+    np.add(lead_i, lead_ii, out=out[3:4])
+    out[3:4] /= -2
+    np.subtract(eight[:2], eight[1::-1] / 2, out=out[4:6])
     out[6:] = eight[2:]
     return out
+
+
+def _from_nine() -> np.ndarray:
+    eight = np.zeros((8, 9))
+    eight[0, [0, 1]] = eight[1, [0, 2]] = -1, 1
+    eight[2:, :3] = -1 / 3  # Wilson's terminal is the mean of the limbs
+    eight[:, 3:][np.arange(2, 8), np.arange(6)] = 1
+    return twelve_leads(eight)
+
+
+_TWELVE = _from_nine()  # (12, 9)
 
 
 def sample_body(rng: np.random.Generator, sex: str, habitus: float, sloppiness: float) -> Body:

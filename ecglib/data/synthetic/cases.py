@@ -1,6 +1,9 @@
 """Who the patient is and what is wrong: demographics, conditions that fit together, and their sizes."""
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import accumulate
 
 import numpy as np
 
@@ -63,7 +66,8 @@ _EXCLUDES = {
     "LVH": frozenset("NDT NT STD STE INVT LOWT TAB".split()),
     "UWAVE": frozenset("STACH AFLT AT SVTAC PSVT AFIB".split()),
 }
-_P_CHANGES = frozenset("LAO/LAE RAO/RAE PWC".split())
+_NEEDS_SINUS = frozenset("LAO/LAE RAO/RAE PWC PAC BIGU TRIGU PRC(S)".split())
+_ODD = frozenset("SVARR AT SVTAC PSVT JESC VESC 2AVB1 2AVB2 2AVB 3AVB AFLT SARRH".split())
 
 
 def compatible(code: str, chosen: set[str]) -> bool:
@@ -73,11 +77,9 @@ def compatible(code: str, chosen: set[str]) -> bool:
             return False
     if chosen & _EXCLUDES.get(code, frozenset()) or any(code in _EXCLUDES.get(c, ()) for c in chosen):
         return False
-    no_p, needs_sinus = NO_P_WAVE, _P_CHANGES | {"PAC", "BIGU", "TRIGU", "PRC(S)"}
-    if (code in needs_sinus and chosen & no_p) or (code in no_p and chosen & needs_sinus):
+    if (code in _NEEDS_SINUS and chosen & NO_P_WAVE) or (code in NO_P_WAVE and chosen & _NEEDS_SINUS):
         return False
-    odd = frozenset("SVARR AT SVTAC PSVT JESC VESC 2AVB1 2AVB2 2AVB 3AVB AFLT SARRH".split())
-    return not ((code in ECTOPY and chosen & odd) or (code in odd and chosen & ECTOPY))
+    return not ((code in ECTOPY and chosen & _ODD) or (code in _ODD and chosen & ECTOPY))
 
 
 @dataclass(slots=True)
@@ -120,16 +122,30 @@ class Case:
         return replace(self, codes=self.codes - ECTOPY, rhythm="SINUS")
 
 
+def one_of(rng, options, chances=None):
+    """One of a few options: the same draw as ``rng.choice``, which takes twenty times as long over them."""
+    if chances is None:
+        return options[int(rng.integers(len(options)))]
+    return options[bisect_right(_edges(tuple(chances)), rng.random())]
+
+
+@cache
+def _edges(weights: tuple[float, ...]) -> list[float]:
+    """Where each one's part of the numbers from 0 to 1 ends."""
+    edges = np.cumsum(weights)
+    return (edges / edges[-1]).tolist()
+
+
 def choose_conditions(cohort, rng) -> set[str]:
     """Conditions of one record: none (normal), or one to three that fit together and what comes with them."""
     if rng.random() < cohort.normal:
         return set()
-    names, weights = list(cohort.weights), np.array(list(cohort.weights.values()))
-    want = 1 + int(np.searchsorted(np.cumsum(cohort.count), rng.random()))
-    edges = np.cumsum(weights / weights.sum())
+    names = list(cohort.weights)
+    edges, counts = _edges(tuple(cohort.weights.values())), accumulate(cohort.count)
+    want = 1 + bisect_left(list(counts), rng.random())
     chosen: set[str] = set()
     for _ in range(12):
-        code = names[min(int(np.searchsorted(edges, rng.random())), len(names) - 1)]
+        code = names[min(bisect_left(edges, rng.random()), len(names) - 1)]
         if code not in chosen and compatible(code, chosen):
             chosen.add(code)
         if len(chosen) >= want:

@@ -11,6 +11,7 @@ from ecglib.signals import LEADS
 _I, _II, _III, _AVR, _AVL, _AVF = range(6)
 _V1 = 6
 _GRID_MS = np.arange(0.0, 760.0, 4.0)
+_OF_LEADS = {name: [f"{name}_mv_{lead}" for lead in LEADS] for name in ("st", "t_amp", "r_amp", "s_amp")}
 _P_GRID_MS = np.arange(0.0, 140.0, 4.0)
 # Neighbouring leads, in which a wave must be seen twice to count.
 _NEIGHBOURS = ((1, 5), (2, 5), (0, 4), (0, 11), (10, 11), (9, 10), (8, 9), (7, 8), (6, 7))
@@ -31,7 +32,8 @@ def measure(
     qrs_ms = activation.duration_ms
     t = _GRID_MS[: math.ceil((qt_ms + 40) / 4.0)]
     n_qrs = min(math.ceil((qrs_ms + 2) / 4.0), len(t))
-    after = leads_from_electrodes(recovery.sample(t - qrs_ms))
+    at_st, at_j = (min(int((qrs_ms + late_ms) // 4), len(t) - 1) for late_ms in (60, 12))
+    after = leads_from_electrodes(recovery.sample(t[at_j:] - qrs_ms))  # nothing before J + 12 ms is read
     qrs = leads_from_electrodes(activation.waves.sample(t[:n_qrs]))
     peak = qrs.argmax(1)[:, None]
     r = np.maximum(qrs.max(1), 0.0)
@@ -41,9 +43,8 @@ def measure(
     q = np.maximum(-qrs.min(1, where=first, initial=np.inf), 0.0)
     s = np.where(r < 0.06, np.maximum(s, q), s)  # QS
     q_ms = 4.0 * ((qrs < -0.03) & first).sum(1)
-    st = after[:, min(int((qrs_ms + 60) // 4), len(t) - 1)]
-    j = after[:, min(int((qrs_ms + 12) // 4), len(t) - 1)]
-    t_window = after[:, int((qrs_ms + 0.42 * (qt_ms - qrs_ms)) // 4) :]
+    st, j = after[:, at_st - at_j], after[:, 0]
+    t_window = after[:, max(int((qrs_ms + 0.42 * (qt_ms - qrs_ms)) // 4) - at_j, 0) :]
     high, low = t_window.max(1), t_window.min(1)
     t_amp = np.where(high >= -low, high, low)
     # The terminal right ventricular force of a right bundle block is no part of the axis.
@@ -59,11 +60,10 @@ def measure(
         "p_amp_mv": float("nan"),
     }
     if p_waves is not None:
-        p = leads_from_electrodes(p_waves.sample(_P_GRID_MS))
-        features["p_amp_mv"] = float(p[_II].max())
+        p = p_waves.sample(_P_GRID_MS)
+        features["p_amp_mv"] = float((p[2] - p[0]).max())  # lead II: left leg less right arm
     for name, values in (("st", st), ("t_amp", t_amp), ("r_amp", r), ("s_amp", s)):
-        for lead, value in zip(LEADS, values.tolist(), strict=True):
-            features[f"{name}_mv_{lead}"] = value
+        features.update(zip(_OF_LEADS[name], values.tolist(), strict=True))
     arrays = {"q": q, "q_ms": q_ms, "r": r, "s": s, "st": st, "j": j, "t": t_amp, "low": low, "high": high}
     return features, arrays
 

@@ -210,12 +210,12 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
         peak = np.exp(-0.5 * ((slow_hz - 4 - 3 * u[2]) / 0.25) ** 2)
         slow[:2] += 30.0 * (0.3 + u[3]) * peak
     slow *= np.float32(scale)
-    slow = white[:, : len(slow_hz)] * slow
+    slow = np.multiply(white[:, : len(slow_hz)], slow, order="C")
 
     tension = np.square(size[2:4]).T @ fast
     np.sqrt(tension, out=tension)
     tension *= np.float32(scale)
-    out = np.fft.irfft(white * tension, total)
+    out = np.fft.irfft(np.multiply(white, tension, order="C"), total)
     mood = sizes.muscle_mood * rng.standard_normal((4, 2 * _WAVES), dtype=np.float32) / np.float32(math.sqrt(_WAVES))
     envelope = mood @ waves
     np.exp(envelope, out=envelope)

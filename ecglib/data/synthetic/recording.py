@@ -49,7 +49,8 @@ class Disturbance:
 
 def swapped_electrodes(order: np.ndarray) -> str:
     """Names of the electrodes that ``order`` (9,) moves, as "RA/LA"; "" when each is in its place."""
-    return "/".join(name for name, at, place in zip(ELECTRODES, order, range(9), strict=True) if at != place)
+    at = order.tolist()
+    return "/".join([name for place, name in enumerate(ELECTRODES) if at[place] != place])
 
 
 def record(clean, hz, n_out, rngs, ward, level, mains_hz, order):
@@ -72,7 +73,7 @@ def record(clean, hz, n_out, rngs, ward, level, mains_hz, order):
         above = int(SHARED_HZ * total / hz) + 1  # slower copies of the record cannot carry it
         spectrum[:, above:] += np.fft.rfft(_EIGHT @ storage_error(clean, high, hz, sizes))[:, above:]
     slow = noise.slow.shape[1]
-    spectrum[:, :slow] += _EIGHT @ noise.slow
+    spectrum[:, :slow] += (_EIGHT @ noise.slow.view(np.float32)).view(np.complex64)
     left = 1.0 if recorder.mains == "notch" else recorder.mains_left
     for k, (at, line) in enumerate(noise.lines):
         spectrum[:, at : at + 5] += _EIGHT @ (line if k else line * np.float32(left))
@@ -81,9 +82,11 @@ def record(clean, hz, n_out, rngs, ward, level, mains_hz, order):
     spectrum *= response(recorder, high_pass, low_pass, mains_hz, total, hz)
     gain = 1 + 0.01 * rng.standard_normal(8, dtype=np.float32)
     gain[1] = gain[0]
-    spectrum *= gain[:, None]
+    parts = spectrum.view(np.float32)
+    parts *= gain[:, None]
     eight = _sampled(spectrum, recorder.sampling_hz, hz, total, n_out)
-    power = _middle(eight.var(axis=1))
+    n_own = np.float32(eight.shape[1])
+    power = _middle((np.vecdot(eight, eight) / n_own - np.square(eight.sum(axis=1) / n_own)).tolist())
     limit = 1.5 + 2.5 * u[4] if u[3] < sizes.rail else recorder.rail_mv
     largest, smallest = eight.max(axis=1), eight.min(axis=1)
     saturated = (largest > limit) | (smallest < -limit)
@@ -94,12 +97,15 @@ def record(clean, hz, n_out, rngs, ward, level, mains_hz, order):
         lead = 2 + int(u[6] * 6)
         eight[lead] = 0
         flat = (LEADS[lead + 4],)
-    steps = np.rint(eight / np.float32(recorder.lsb_mv))
+    steps = eight / np.float32(recorder.lsb_mv)
+    np.rint(steps, out=steps)
     if hz > recorder.sampling_hz:
         steps = interpolate(steps, recorder.sampling_hz, hz, n_out)
     if recorder.stored_mv != recorder.lsb_mv:
-        steps = np.rint(steps * np.float32(recorder.lsb_mv / recorder.stored_mv))
-    ecg = twelve_leads(steps) * np.float32(recorder.stored_mv)
+        steps *= np.float32(recorder.lsb_mv / recorder.stored_mv)
+        np.rint(steps, out=steps)
+    ecg = twelve_leads(steps)
+    ecg *= np.float32(recorder.stored_mv)
     left = recorder.mains_left if recorder.mains != "none" else 1.0
     return ecg, _disturbance(noise, recorder, power, left, flat, saturated, order)
 
@@ -121,17 +127,17 @@ def _sampled(spectrum, own_hz, hz, total, n_out):
 
 def _middle(values) -> float:
     """Median of a few numbers; ``np.median`` takes as long as an FFT of a record does."""
-    ordered = sorted(values.tolist())
+    ordered = sorted(values)
     return 0.5 * (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2])
 
 
 def _disturbance(noise, recorder, power, mains_left, flat, saturated, order):
-    squares = np.stack([noise.muscle_mv**2, noise.wander_mv**2, (mains_left * noise.mains_mv) ** 2], axis=1)
-    muscle, wander, mains = (_TWELVE_SQUARED @ squares).T.astype(float)
-    noisy = tuple(LEADS[i] for i in np.flatnonzero(muscle > NOISY_MV**2))
+    squares = np.array([noise.muscle_mv**2, noise.wander_mv**2, (mains_left * noise.mains_mv) ** 2])
+    muscle, wander, mains = (_TWELVE_SQUARED @ squares.T).T.tolist()
+    noisy = tuple([lead for lead, size in zip(LEADS, muscle, strict=True) if size > NOISY_MV**2])
     unwanted, drift = _middle(muscle) + 1e-9, _middle(wander)
     snr_db = 10 * math.log10(max(power - unwanted - drift, 0.05 * power, 1e-9) / unwanted)
-    clipped = tuple(_OF_EIGHT[i] for i in np.flatnonzero(saturated))
+    clipped = tuple([lead for lead, over in zip(_OF_EIGHT, saturated.tolist(), strict=True) if over])
     return Disturbance(
         noisy,
         flat,

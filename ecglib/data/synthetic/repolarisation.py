@@ -4,6 +4,8 @@ Secondary change follows the ventricular gradient (Wilson et al. 1934; Burger 19
 does not depend on the order of activation, so what the QRS area gains, the T area loses.
 """
 
+import math
+
 import numpy as np
 
 from ecglib.data.synthetic.population import usual
@@ -49,21 +51,21 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
 
     # Secondary T and ST, opposite to the main QRS forces, as far as activation is abnormal.
     excess = activation.excess_area
-    share = np.clip((qrs - 96) / 34, 0.0, 1.0) * rng.uniform(0.65, 0.95)
+    share = min(max((qrs - 96) / 34, 0.0), 1.0) * rng.uniform(0.65, 0.95)
     secondary = -share * excess / (1.2533 * (left + right))
     if conducted and has("CRBBB"):
         secondary *= 1.4
     elif has("CLBBB"):  # T of the whole left ventricle is opposed, not of its end alone
         secondary *= 1.25
-    secondary *= min(1.0, 0.85 / (np.linalg.norm(secondary) + 1e-9))
+    secondary *= min(1.0, 0.85 / (math.sqrt(secondary @ secondary) + 1e-9))
     gradient = gradient * (1 - 0.25 * share) + secondary
     rows += st_rows(0.17 * secondary, 0.34 * secondary, t_peak)
 
-    early = gradient * rng.uniform(0.12, 0.28) + 0.1 * np.linalg.norm(gradient) * rng.standard_normal(3) * 0.3
+    early = gradient * rng.uniform(0.12, 0.28) + 0.1 * math.sqrt(gradient @ gradient) * rng.standard_normal(3) * 0.3
     rows.append([t_peak - 1.25 * left, 0.7 * left, 0.8 * left, *early, *place])
     rows.append([t_peak, left, right, *gradient, *place])
     if case.u_mv > 0:
-        unit = case.t_vector / (np.linalg.norm(case.t_vector) + 1e-9)
+        unit = case.t_vector / (math.sqrt(case.t_vector @ case.t_vector) + 1e-9)
         rows.append([t_peak + 2.0 * right + rng.uniform(55, 75), 28, 34, *(case.u_mv * unit), 0, 0, 0])
     rows = np.array(rows)
     return Waves(rows[:, :3], rows[:, 3:]).see(body), qrs + t_peak + 2.0 * right

@@ -44,10 +44,11 @@ class Clock:
         return self.z[self.i]
 
     def next(self, t: float, rr: float) -> float:
-        case = self.case
-        self.slow = 0.93 * self.slow + 0.37 * self.noise()
+        case, z, i = self.case, self.z, self.i
+        self.slow = 0.93 * self.slow + 0.37 * z[(i + 1) % 96]
+        self.i = i = (i + 2) % 96
         breath = math.sin(2 * math.pi * (case.resp_hz * t + case.resp_phase))
-        return rr * (1 + case.rsa * breath + case.hrv * (0.8 * self.slow + 0.5 * self.noise()))
+        return rr * (1 + case.rsa * breath + case.hrv * (0.8 * self.slow + 0.5 * z[i]))
 
 
 def sinus(r, case, rr, t, end, rng):

@@ -88,7 +88,7 @@ class Activation:
 def _jitter(rng, rows, amount=1.0):
     n = len(rows)
     z = rng.standard_normal((n, 6))
-    size = np.linalg.norm(rows[:, 2:5], axis=1, keepdims=True)
+    size = np.sqrt(np.square(rows[:, 2:5]).sum(1, keepdims=True))
     rows[:, 2:5] = rows[:, 2:5] * np.exp(0.27 * amount * z[:, :1]) + 0.21 * amount * size * z[:, 1:4]
     rows[:, 0] += 2.0 * amount * z[:, 4]
     rows[:, 1] *= np.exp(0.13 * amount * z[:, 5])
@@ -136,13 +136,13 @@ def _slurs(rng, n, span_ms, size):
 
 def finish(rows, body, target_ms, excess_area, skew=None) -> Activation:
     """Scale time so that the QRS lasts ``target_ms`` and starts at zero; see it through the body."""
-    shape = rows[:, [0, 1, 1]]
+    shape = rows.take((0, 1, 1), axis=1)
     if skew is not None:
         shape[:, 1] *= skew
         shape[:, 2] /= skew
     waves = Waves(shape, rows[:, 2:]).see(body)
     size = np.abs(waves.sample(_GRID_MS)).max(0)
-    inside = np.flatnonzero(size > max(0.05 * size.max(), 0.02))
+    inside = (size > max(0.05 * size.max(), 0.02)).nonzero()[0]
     begin, end = _GRID_MS[inside[0]], _GRID_MS[inside[-1]] + 2.0
     # What carts measure includes faint beginnings and ends; the steep part is shorter.
     factor = (target_ms - 2 * FAINT_MS) / (end - begin)
@@ -217,7 +217,7 @@ def conducted(case, body, rng) -> Activation:
     if case.infarct:
         rows = _scar(case, rng, rows)
     rough = 0.2 if has("ABQRS") else 0.05 * np.exp(0.4 * rng.standard_normal())
-    rows = np.vstack([rows, _slurs(rng, 3, 78, rough)])
+    rows = np.concatenate([rows, _slurs(rng, 3, 78, rough)])
     rows[:, 2:5] *= case.voltage
     if not case.infarct and not case.codes & _TURNED:
         axis = frontal_axis(rows, limb)

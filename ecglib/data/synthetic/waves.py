@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 REACH = 3.3  # widths beyond which a bump is left out
+_SIDES = np.array([-1, 1], np.float32)  # before and after the centre
 
 
 @dataclass(slots=True)
@@ -40,11 +41,13 @@ class Waves:
 def bumps(shape: np.ndarray, t_ms: np.ndarray) -> np.ndarray:
     """(B, K, 3) shapes at times (B, n) to (B, K, n) values between 0 and 1."""
     shape = shape.astype(np.float32)  # four times faster than double, and exact to a nanovolt
-    per_width = 1 / shape[:, :, 1:]
+    per_width = _SIDES / shape[:, :, 1:]
     d = t_ms.astype(np.float32)[:, None, :] - shape[:, :, :1]
-    d *= np.where(d < 0, per_width[:, :, :1], per_width[:, :, 1:])
+    after = d * per_width[:, :, 1:]
+    d *= per_width[:, :, :1]
+    np.maximum(d, after, out=d)  # the distance in widths of the side it is on, without a sign
     d *= d
-    d *= np.float32(-0.5)
+    d *= -0.5
     return np.exp(d, out=d)
 
 
@@ -66,9 +69,9 @@ def add_beats(
     if len(start_s) == 0:
         return
     shape = waves.shape[None]
-    centre, left, right = waves.shape.T
-    low = float((centre - REACH * left).min()) / 1000
-    high = float((centre + REACH * right).max()) / 1000
+    rows = waves.shape.tolist()
+    low = min([centre - REACH * left for centre, left, _ in rows]) / 1000
+    high = max([centre + REACH * right for centre, _, right in rows]) / 1000
     if stretch is not None:
         shape = shape * stretch[:, None, None]
         least, most = float(stretch.min()), float(stretch.max())
@@ -77,13 +80,16 @@ def add_beats(
     n = math.ceil((high - low) * hz) + 2
     t_ms = ((first / hz - start_s) * 1000)[:, None] + np.arange(n) * (1000 / hz)
     values = bumps(shape, t_ms)  # (B, K, n)
-    weights = gain[:, None, None] * waves.weights  # (B, 9, K)
+    weights = gain[:, None, None] * waves.weights.T  # (B, K, 9)
     if tilt is not None and tilted is not None:
-        weights += (gain * tilt)[:, None, None] * tilted
-    beats = np.matmul(weights.astype(np.float32), values)  # (B, 9, n)
-    total = out.shape[1]
+        weights += (gain * tilt)[:, None, None] * tilted.T
+    beats = np.matmul(values.transpose(0, 2, 1), weights.astype(np.float32))  # (B, n, 9)
+    by_time, total = out.T, out.shape[1]
     for k, beat in zip(first.tolist(), beats, strict=True):
-        a, b = max(k, 0), min(k + n, total)
-        if a < b:
-            window = out[:, a:b]
-            window += beat if b - a == n else beat[:, a - k : b - k]
+        if 0 <= k <= total - n:
+            window = by_time[k : k + n]
+            window += beat
+        elif -n < k < total:
+            a, b = max(k, 0), min(k + n, total)
+            window = by_time[a:b]
+            window += beat[a - k : b - k]
