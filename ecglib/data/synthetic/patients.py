@@ -135,7 +135,7 @@ def _set_muscle(case, codes, rng):
     for code, territory in INFARCTS.items():
         if code in codes:
             case.infarct = territory
-            case.stage = str(rng.choice(["acute", "recent", "old"], p=[0.08, 0.22, 0.70]))
+            case.stage = str(rng.choice(["acute", "recent", "old"], p=[0.06, 0.14, 0.80]))
             if "ANEUR" in codes:
                 case.stage = "aneurysm"
             low, high = {"acute": (0.2, 0.9), "recent": (0.4, 1.1), "old": (0.38, 1.2), "aneurysm": (0.9, 1.5)}[
@@ -160,7 +160,7 @@ def _set_recovery(case, codes, rng):
     elif case.stage == "recent":
         case.injury.append((case.infarct, near * some(0.03, 0.18), -near * some(0.25, 0.70), u(0.9, 1.2)))
     elif case.stage == "old":
-        case.injury.append((case.infarct, u(-0.02, 0.04), -near * some(0.0, 0.40), 1.0))
+        case.injury.append((case.infarct, u(-0.02, 0.03), -near * some(0.0, 0.35), 1.0))
     elif case.stage == "aneurysm":
         case.injury.append((case.infarct, near * u(0.18, 0.40), -near * u(0.10, 0.40), u(0.9, 1.1)))
     for code, territory in INJURIES.items():

@@ -10,6 +10,8 @@ from ecglib.data.synthetic.population import usual
 from ecglib.data.synthetic.ventricles import TERRITORY, Activation
 from ecglib.data.synthetic.waves import Waves
 
+TURNED_MV = 0.2  # from here on the T of a region is turned over as a whole
+
 
 def st_rows(j_vector, late_vector, t_peak, place=(0.0, 0.0, 0.0)):
     """Two bumps that make a segment: just after J and on the way to T. Rows (centre, left, right, source)."""
@@ -34,8 +36,8 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     gradient = case.t_vector.copy()
     rows = []
     if has("LVH") and case.strain:
-        gradient = gradient * 0.25 + case.strain * np.array([-0.30, -0.12, 0.16])
-        st = case.strain * np.array([-0.10, -0.05, 0.05])
+        gradient = gradient * 0.25 + case.strain * np.array([-0.32, -0.02, 0.20])
+        st = case.strain * np.array([-0.10, -0.02, 0.06])
         rows += st_rows(st, 1.2 * st, t_peak, (1.5, 0.3, 0.0))
     if has("RVH") and case.strain:
         gradient = gradient + case.strain * np.array([0.12, -0.10, -0.42])
@@ -49,7 +51,7 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
 
     # Secondary T and ST, opposite to the main QRS forces, as far as activation is abnormal.
     excess = activation.excess_area
-    share = np.clip((qrs - 96) / 34, 0.0, 1.0) * rng.uniform(0.65, 0.95)
+    share = np.clip((qrs - 104) / 30, 0.0, 1.0) * rng.uniform(0.65, 0.95)
     secondary = -share * excess / (1.2533 * (left + right))
     if conducted and has("CRBBB"):
         secondary *= 1.4
@@ -79,8 +81,9 @@ def _primary(case, rng, gradient, t_peak):
         rows += st_rows(st, slope * st, t_peak, 0.8 * place)
         narrow = 0.14 * t_peak + 8
         rows.append([t_peak, narrow, 0.8 * narrow, *(towards * t_mv), *(0.8 * place)])
-        if t_mv < 0:  # the healthy T of that region is lost before it turns over
-            gradient = gradient - 0.6 * max(float(gradient @ towards), 0.0) * towards
+        if t_mv < 0:  # the healthy T of that region is lost as far as it turns over
+            lost = 0.6 * min(-t_mv / TURNED_MV, 1.0)
+            gradient = gradient - lost * max(float(gradient @ towards), 0.0) * towards
     gradient = gradient * case.t_scale
     if has("DIG"):
         sag = -np.array([0.11, 0.07, 0.02]) * rng.uniform(0.7, 1.5)

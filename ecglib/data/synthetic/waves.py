@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 REACH = 3.3  # widths beyond which a bump is left out
+LEAST_SAMPLES = 0.35  # width of the narrowest bump that samples still show without folding it over
 
 
 @dataclass(slots=True)
@@ -48,6 +49,16 @@ def bumps(shape: np.ndarray, t_ms: np.ndarray) -> np.ndarray:
     return np.exp(d, out=d)
 
 
+def _sampled(waves: Waves, hz: float) -> tuple[np.ndarray, np.ndarray]:
+    """Shapes (K, 3) no narrower than ``hz`` can show, and the factors (K,) that keep their areas."""
+    least = LEAST_SAMPLES * 1000 / hz
+    width = waves.shape[:, 1:]
+    if width.min() >= least:
+        return waves.shape, np.ones(len(width))
+    wide = np.maximum(width, least)
+    return np.hstack([waves.shape[:, :1], wide]), width.sum(axis=1) / wide.sum(axis=1)
+
+
 def add_beats(
     out: np.ndarray,
     hz: float,
@@ -65,8 +76,9 @@ def add_beats(
     """
     if len(start_s) == 0:
         return
-    shape = waves.shape[None]
-    centre, left, right = waves.shape.T
+    own, seen = _sampled(waves, hz)
+    shape = own[None]
+    centre, left, right = own.T
     low = float((centre - REACH * left).min()) / 1000
     high = float((centre + REACH * right).max()) / 1000
     if stretch is not None:
@@ -77,9 +89,9 @@ def add_beats(
     n = math.ceil((high - low) * hz) + 2
     t_ms = ((first / hz - start_s) * 1000)[:, None] + np.arange(n) * (1000 / hz)
     values = bumps(shape, t_ms)  # (B, K, n)
-    weights = gain[:, None, None] * waves.weights  # (B, 9, K)
+    weights = gain[:, None, None] * (waves.weights * seen)  # (B, 9, K)
     if tilt is not None and tilted is not None:
-        weights += (gain * tilt)[:, None, None] * tilted
+        weights += (gain * tilt)[:, None, None] * (tilted * seen)
     beats = np.matmul(weights.astype(np.float32), values)  # (B, 9, n)
     total = out.shape[1]
     for k, beat in zip(first.tolist(), beats, strict=True):
