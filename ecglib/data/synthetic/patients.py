@@ -96,8 +96,8 @@ _RATES = {
 
 def _set_conduction(case, codes, rng):
     for code, low, high in (
-        ("LVH", 88, 112), ("LAFB", 90, 113), ("LPFB", 92, 113), ("IRBBB", 100, 118), ("ILBBB", 104, 119),
-        ("IVCD", 113, 150), ("WPW", 112, 155), ("CRBBB", 123, 162), ("CLBBB", 126, 178),
+        ("LVH", 86, 108), ("LAFB", 86, 106), ("LPFB", 88, 108), ("IRBBB", 100, 118), ("ILBBB", 104, 119),
+        ("IVCD", 111, 136), ("WPW", 112, 155), ("CRBBB", 123, 162), ("CLBBB", 126, 178),
     ):  # fmt: skip
         if code in codes:
             case.qrs_ms = float(rng.uniform(low, high))
@@ -124,7 +124,7 @@ def _set_conduction(case, codes, rng):
 def _set_muscle(case, codes, rng):
     if "LVH" in codes:
         case.hypertrophy = float(rng.uniform(1.45, 2.2))
-        case.strain = float(rng.uniform(0.4, 1.4)) if rng.random() < 0.4 else 0.0
+        case.strain = float(rng.uniform(0.3, 1.2)) if rng.random() < 0.4 else 0.0
     if "RVH" in codes:
         case.strain = float(rng.uniform(0.5, 1.5)) if rng.random() < 0.6 else 0.0
     if "LVOLT" in codes:
@@ -135,7 +135,7 @@ def _set_muscle(case, codes, rng):
     for code, territory in INFARCTS.items():
         if code in codes:
             case.infarct = territory
-            case.stage = str(rng.choice(["acute", "recent", "old"], p=[0.06, 0.14, 0.80]))
+            case.stage = str(rng.choice(["acute", "recent", "old"], p=[0.08, 0.12, 0.80]))
             if "ANEUR" in codes:
                 case.stage = "aneurysm"
             low, high = {"acute": (0.2, 0.9), "recent": (0.4, 1.1), "old": (0.38, 1.2), "aneurysm": (0.9, 1.5)}[
@@ -171,13 +171,14 @@ def _set_recovery(case, codes, rng):
                 case.injury.append((territory, -some(0.12, 0.30), -some(0.0, 0.25), u(0.9, 1.3)))
     for code, territory in ISCHAEMIAS.items():
         if code in codes:
-            case.injury.append((territory, -some(0.02, 0.14), -some(0.16, 0.58), u(0.9, 1.4)))
+            deep = some(0.08, 0.45) if code == "ISC" else some(0.16, 0.58)  # without a place it is seldom severe
+            case.injury.append((territory, -some(0.02, 0.12), -deep, u(0.9, 1.4)))
             if code == "ISC":
                 case.t_scale *= u(0.5, 1.0)
     if "LOWT" in codes:
         case.t_scale *= u(0.08, 0.28)
     if "NDT" in codes:
-        case.t_scale *= u(0.2, 0.5)
+        case.t_scale *= u(0.25, 0.6)
         case.injury.append(("AL" if rng.random() < 0.6 else "IL", u(-0.02, 0.01), -u(0.03, 0.15), 1.0))
     if "NT" in codes:
         case.t_scale *= u(0.35, 0.7)
