@@ -50,7 +50,7 @@ def sample_case(person, codes: set[str], rng) -> Case:
     # The healthy ST: a little of the T vector, more so in young men, and a little of anything
     case.st_vector = of.st_mv + of.st_of_t * case.t_vector + z[13:16] @ of.st_modes
     case.st_vector[2] += 0.03 * (not female and age < 60) * u[5]
-    case.u_mv = 0.02 * u[6] * (case.rate < 72)
+    case.u_mv = 0.055 * (0.4 + 0.6 * u[6]) * float(np.clip((100 - case.rate) / 30, 0.0, 1.0))
 
     _set_rhythm(case, codes, rng, z, u)
     _set_conduction(case, codes, rng)
@@ -141,7 +141,7 @@ def _set_muscle(case, codes, rng):
             low, high = {"acute": (0.2, 0.9), "recent": (0.4, 1.1), "old": (0.38, 1.2), "aneurysm": (0.9, 1.5)}[
                 case.stage
             ]
-            case.scar = float(rng.uniform(low, high)) + {"P": 0.45, "AS": 0.25, "A": 0.25}.get(territory, 0.0)
+            case.scar = low + (high - low) * rng.random() ** 1.4 + {"P": 0.45, "AS": 0.25, "A": 0.25}.get(territory, 0.0)
     if "QWAVE" in codes:
         case.infarct = str(rng.choice(["I", "L", "AS", "IL"]))
         case.scar = float(rng.uniform(0.6, 1.1))

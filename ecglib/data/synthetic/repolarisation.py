@@ -26,7 +26,7 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     """ST-T-U of a beat kind as waves after J, and the QT used (ms)."""
     has = case.codes.__contains__ if conducted else (lambda code: False)
     qrs = activation.duration_ms
-    right = rng.uniform(31, 43) * (qt_ms / 390) ** 0.7
+    right = rng.uniform(25, 36) * (qt_ms / 390) ** 0.7
     left = right * rng.uniform(1.2, 1.6)
     if has("EL") and case.electrolyte == "potassium high":
         right, left = right * 0.75, right * 0.8
@@ -61,7 +61,7 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     gradient = gradient * (1 - 0.25 * share) + secondary
     rows += st_rows(0.17 * secondary, 0.34 * secondary, t_peak)
 
-    early = gradient * rng.uniform(0.12, 0.28) + 0.1 * np.linalg.norm(gradient) * rng.standard_normal(3) * 0.3
+    early = gradient * rng.uniform(0.06, 0.22) + 0.1 * np.linalg.norm(gradient) * rng.standard_normal(3) * 0.3
     rows.append([t_peak - 1.25 * left, 0.7 * left, 0.8 * left, *early, *place])
     rows.append([t_peak, left, right, *gradient, *place])
     if case.u_mv > 0:
