@@ -6,6 +6,9 @@ from ecglib.data.synthetic.population import usual
 from ecglib.data.synthetic.waves import Waves
 
 
+TALL_MV = 0.25  # P in II above which the right atrium is enlarged (Hancock et al., JACC 2009;53:992-1002)
+
+
 def sinus_p(case, body, rng) -> Waves:
     """P of a sinus beat from its onset: right atrium first, forward and down; left atrium later, backward."""
     has = case.codes.__contains__
@@ -13,7 +16,7 @@ def sinus_p(case, body, rng) -> Waves:
     of = usual()
     right = (of.p_mv[0] + of.p_spread_mv[0] * z[:3]) * np.exp(0.2 * z[6])
     left = (of.p_mv[1] + of.p_spread_mv[1] * z[3:6]) * np.exp(0.2 * z[7])
-    gap, width = 37.0 + 10.0 * z[8], 18.0
+    gap, width = 39.0 + 10.0 * z[8], 19.0
     if has("LAO/LAE"):
         gap = rng.uniform(56, 80)
         left *= rng.uniform(1.7, 2.6)
@@ -39,7 +42,15 @@ def sinus_p(case, body, rng) -> Waves:
     ]
     place = [[-4.0, -5.0, -2.0], [-2.0, -5.0, -4.0], [-3.0, -5.0, -3.0]]
     recovery = -0.07 * (right + left)
-    return Waves(np.array(shape), np.hstack([np.stack([right, left, recovery]), place])).see(body)
+    waves = Waves(np.array(shape), np.hstack([np.stack([right, left, recovery]), place])).see(body)
+    at = waves.sample(np.linspace(first, first + gap, 5))
+    height = float((at[2] - at[0]).max())  # in II
+    tall = has("RAO/RAE")
+    if tall and height < TALL_MV or not tall and height > TALL_MV:
+        factor = TALL_MV * (1.08 if tall else 0.92) / height
+        waves.sources[:, :3] *= factor
+        waves.weights *= factor
+    return waves
 
 
 def ectopic_p(body, rng, retrograde=False) -> Waves:

@@ -53,6 +53,8 @@ def sample_case(person, codes: set[str], rng) -> Case:
     case.u_mv = 0.055 * (0.4 + 0.6 * u[6]) * float(np.clip((100 - case.rate) / 30, 0.0, 1.0))
 
     _set_rhythm(case, codes, rng, z, u)
+    # A faster heart has lower lateral ST: the recovery of the atria reaches into it
+    case.st_vector[0] -= 0.03 * float(np.clip((case.rate - 70) / 30, -0.5, 2.0))
     _set_conduction(case, codes, rng)
     _set_muscle(case, codes, rng)
     _set_recovery(case, codes, rng)

@@ -10,6 +10,7 @@ from ecglib.data.synthetic.population import usual
 from ecglib.data.synthetic.ventricles import TERRITORY, Activation
 from ecglib.data.synthetic.waves import Waves
 
+U_FORWARD = np.array([0.0, 0.15, 0.4])  # U follows T, but is tallest in V2 and V3
 TURNED_MV = 0.2  # from here on the T of a region is turned over as a whole
 
 
@@ -65,7 +66,7 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     rows.append([t_peak - 1.25 * left, 0.7 * left, 0.8 * left, *early, *place])
     rows.append([t_peak, left, right, *gradient, *place])
     if case.u_mv > 0:
-        unit = case.t_vector / (np.linalg.norm(case.t_vector) + 1e-9)
+        unit = case.t_vector / (np.linalg.norm(case.t_vector) + 1e-9) + U_FORWARD
         rows.append([t_peak + 2.0 * right + rng.uniform(55, 75), 28, 34, *(case.u_mv * unit), 0, 0, 0])
     rows = np.array(rows)
     return Waves(rows[:, :3], rows[:, 3:]).see(body), qrs + t_peak + 2.0 * right
@@ -86,9 +87,9 @@ def _primary(case, rng, gradient, t_peak):
             gradient = gradient - lost * max(float(gradient @ towards), 0.0) * towards
     gradient = gradient * case.t_scale
     if has("DIG"):
-        sag = -np.array([0.11, 0.07, 0.02]) * rng.uniform(0.7, 1.5)
-        rows.append([0.50 * t_peak, 0.30 * t_peak, 0.20 * t_peak, *sag, 1.0, 0.3, 0.5])
-        gradient = gradient * 0.55
+        sag = -np.array([0.11, 0.07, 0.02]) * rng.uniform(0.7, 1.4)
+        rows.append([0.42 * t_peak, 0.26 * t_peak, 0.17 * t_peak, *sag, 1.0, 0.3, 0.5])  # scooped; T rises behind it
+        gradient = gradient * 0.75
     if has("EL"):
         if case.electrolyte == "potassium low":
             gradient = gradient * 0.3
