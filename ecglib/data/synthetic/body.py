@@ -34,7 +34,7 @@ HEART_CM = np.array([3.0, 0.0, 3.5])
 NEAREST_CM = 4.0  # no muscle lies closer to an electrode
 _NOMINAL = _CHEST_CM - HEART_CM
 # What lies under an electrode lies under the next one too: in real recordings V5 follows from V4 and V6 to a tenth.
-_NEIGHBOURS = np.linalg.cholesky(0.9 ** np.abs(np.subtract.outer(np.arange(6), np.arange(6))))
+_NEIGHBOURS = np.linalg.cholesky(0.8 ** np.abs(np.subtract.outer(np.arange(6), np.arange(6))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,9 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
         gradient = gradient + case.strain * np.array([0.12, -0.10, -0.42])
         st = case.strain * np.array([0.02, -0.04, -0.07])
         rows += st_rows(st, 1.1 * st, t_peak, (-1.5, 0.0, 2.0))
-    place = usual().t_place_cm
-    rows += st_rows(case.st_vector, 0.4 * case.st_vector + 0.13 * case.t_scale * case.t_vector, t_peak)
+    place = usual().t_place_cm + 1.5 * rng.standard_normal(3)
+    st_place = 3.0 * rng.standard_normal(3)  # so that neighbouring leads do not show it as one
+    rows += st_rows(case.st_vector, 0.4 * case.st_vector + 0.13 * case.t_scale * case.t_vector, t_peak, st_place)
     if conducted:
         gradient, more = _primary(case, rng, gradient, t_peak)
         rows += more

@@ -143,7 +143,7 @@ def _fibres(rng):
     rows[:, 0] = 78.0 * rng.uniform(0.08, 0.85, FIBRES)
     rows[:, 1] = rng.uniform(1.1, 2.4, FIBRES)
     rows[:, 2:5] = FIBRE_MV * np.exp(0.3 * rng.standard_normal()) * rng.standard_normal((FIBRES, 3)) * [0.7, 1.0, 1.1]
-    rows[:, 5:] = rng.uniform(-3.5, 3.5, (FIBRES, 3))
+    rows[:, 5:] = rng.uniform(-4.5, 4.5, (FIBRES, 3))
     return rows
 
 
