@@ -5,7 +5,6 @@ import numpy as np
 from ecglib.data.synthetic.population import usual
 from ecglib.data.synthetic.waves import Waves
 
-
 TALL_MV = 0.25  # P in II above which the right atrium is enlarged (Hancock et al., JACC 2009;53:992-1002)
 
 
@@ -46,7 +45,7 @@ def sinus_p(case, body, rng) -> Waves:
     at = waves.sample(np.linspace(first, first + gap, 5))
     height = float((at[2] - at[0]).max())  # in II
     tall = has("RAO/RAE")
-    if tall and height < TALL_MV or not tall and height > TALL_MV:
+    if tall != (height > TALL_MV):
         factor = TALL_MV * (1.08 if tall else 0.92) / height
         waves.sources[:, :3] *= factor
         waves.weights *= factor

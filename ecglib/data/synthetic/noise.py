@@ -32,7 +32,8 @@ class NoiseSizes:
 
     wander_uv, breath_uv: root mean square. skin_uv: density in uV per root hertz at 1 Hz, falling as
     f**-skin_slope. muscle_uv: plateau density, between 18 Hz and muscle_corner_hz; muscle_floor: its power far
-    above, relative to the plateau. amplifier_uv: white density. mains_uv: amplitude, with mains_2 and mains_3 that
+    above, relative to the plateau; muscle_terminal: share of the limbs' mean that Wilson's terminal sees.
+    amplifier_uv: white density. mains_uv: amplitude, with mains_2 and mains_3 that
     of the harmonics relative to it. *_arm, *_leg, *_chest: factor of these electrodes. jitter_ms: error in time of
     the samples and storage_uv: error in size, both of steep waves. The others: chance per record.
     """

@@ -143,7 +143,8 @@ def _set_muscle(case, codes, rng):
             low, high = {"acute": (0.2, 0.9), "recent": (0.4, 1.1), "old": (0.38, 1.2), "aneurysm": (0.9, 1.5)}[
                 case.stage
             ]
-            case.scar = low + (high - low) * rng.random() ** 1.4 + {"P": 0.45, "AS": 0.25, "A": 0.25}.get(territory, 0.0)
+            case.scar = low + (high - low) * rng.random() ** 1.4  # small scars are commoner than large ones
+            case.scar += {"P": 0.45, "AS": 0.25, "A": 0.25}.get(territory, 0.0)
     if "QWAVE" in codes:
         case.infarct = str(rng.choice(["I", "L", "AS", "IL"]))
         case.scar = float(rng.uniform(0.6, 1.1))

@@ -138,7 +138,7 @@ def _slurs(rng, n, span_ms, size):
 
 def _fibres(rng):
     """Fine structure, the same in every beat: small groups of fibres that fire at once. They carry the QRS above 50 Hz;
-    smooth wavefronts alone have nothing there (Flowers et al., Am J Cardiol 1971;27:588-594)."""
+    smooth wavefronts alone have nothing there (Flowers et al., Circulation 1969;39:531-539)."""
     rows = np.empty((FIBRES, 8))
     rows[:, 0] = 78.0 * rng.uniform(0.08, 0.85, FIBRES)
     rows[:, 1] = rng.uniform(1.1, 2.4, FIBRES)
