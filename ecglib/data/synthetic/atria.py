@@ -7,6 +7,7 @@ from ecglib.data.synthetic.waves import Waves
 
 # Right and left atrium, and the recovery of both: dipoles to be filled in, places in cm
 _P_PLACES = np.array([[0, 0, 0, -4.0, -5.0, -2.0], [0, 0, 0, -2.0, -5.0, -4.0], [0, 0, 0, -3.0, -5.0, -3.0]])
+TALL_MV = 0.25  # P in II above which the right atrium is enlarged (Hancock et al., JACC 2009;53:992-1002)
 
 
 def sinus_p(case, body, rng) -> Waves:
@@ -16,7 +17,7 @@ def sinus_p(case, body, rng) -> Waves:
     of = usual()
     right = (of.p_mv[0] + of.p_spread_mv[0] * z[:3]) * np.exp(0.2 * z[6])
     left = (of.p_mv[1] + of.p_spread_mv[1] * z[3:6]) * np.exp(0.2 * z[7])
-    gap, width = 37.0 + 10.0 * z[8], 18.0
+    gap, width = 39.0 + 10.0 * z[8], 19.0
     if has("LAO/LAE"):
         gap = rng.uniform(56, 80)
         left *= rng.uniform(1.7, 2.6)
@@ -42,7 +43,15 @@ def sinus_p(case, body, rng) -> Waves:
     ]
     sources = _P_PLACES.copy()
     sources[0, :3], sources[1, :3], sources[2, :3] = right, left, -0.07 * (right + left)
-    return Waves(np.array(shape), sources).see(body)
+    waves = Waves(np.array(shape), sources).see(body)
+    at = waves.sample(np.linspace(first, first + gap, 5))
+    height = float((at[2] - at[0]).max())  # in II
+    tall = has("RAO/RAE")
+    if tall != (height > TALL_MV):
+        factor = TALL_MV * (1.08 if tall else 0.92) / height
+        waves.sources[:, :3] *= factor
+        waves.weights *= factor
+    return waves
 
 
 def ectopic_p(body, rng, retrograde=False) -> Waves:

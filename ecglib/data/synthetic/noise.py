@@ -21,6 +21,8 @@ TABLE = Path(__file__).with_name("noise.toml")
 SLOW_HZ = 45.0  # wander and skin noise end here
 SHARED_HZ = 50.0  # up to here two sampling rates show the same noise
 STEEP_MV_PER_S = 15.0  # slopes above are QRS complexes
+TOGETHER_HZ = 1.5  # below this the chest moves as a whole, its electrodes with it
+_NEIGHBOURS = np.linalg.cholesky(0.5 ** np.abs(np.subtract.outer(np.arange(6), np.arange(6)))).astype(np.float32)
 _WAVES = 6  # slow waves of muscle tension in a record
 
 
@@ -30,7 +32,8 @@ class NoiseSizes:
 
     wander_uv, breath_uv: root mean square. skin_uv: density in uV per root hertz at 1 Hz, falling as
     f**-skin_slope. muscle_uv: plateau density, between 18 Hz and muscle_corner_hz; muscle_floor: its power far
-    above, relative to the plateau. amplifier_uv: white density. mains_uv: amplitude, with mains_2 and mains_3 that
+    above, relative to the plateau; muscle_terminal: share of the limbs' mean that Wilson's terminal sees.
+    amplifier_uv: white density. mains_uv: amplitude, with mains_2 and mains_3 that
     of the harmonics relative to it. *_arm, *_leg, *_chest: factor of these electrodes. jitter_ms: error in time of
     the samples and storage_uv: error in size, both of steep waves. The others: chance per record.
     """
@@ -38,6 +41,7 @@ class NoiseSizes:
     wander_uv: float
     wander_sd: float
     wander_electrode_sd: float
+    wander_leg: float
     wander_chest: float
     breath_uv: float
     skin_uv: float
@@ -49,6 +53,7 @@ class NoiseSizes:
     muscle_electrode_sd: float
     muscle_arm: float
     muscle_leg: float
+    muscle_terminal: float
     muscle_corner_hz: float
     muscle_floor: float
     muscle_mood: float
@@ -129,7 +134,7 @@ def _shapes(total: int, hz: float, corner_hz: float, floor: float, slope: float)
     frequency = np.fft.rfftfreq(total, 1 / hz)
     slow = frequency[frequency < SLOW_HZ]
     f = np.maximum(slow, 0.06)
-    wander = (f / 0.25) ** -1.5 * np.exp(-((f / 1.3) ** 2))
+    wander = (f / 0.25) ** -1.2 * np.exp(-((f / 1.3) ** 2))
     wander /= np.sqrt((wander[slow > 0.1] ** 2).sum() * frequency[1])
     skin = np.maximum(f, 0.3) ** -slope * np.cos(np.pi / 2 * slow / SLOW_HZ)
     muscle = frequency**2 / (frequency**2 + 18.0**2) / (1 + (frequency / corner_hz) ** 2)
@@ -151,6 +156,7 @@ def _spreads(sizes: NoiseSizes):
     typical = np.ones((5, 9)) * np.array(
         [[sizes.wander_uv], [sizes.skin_uv], [sizes.muscle_uv], [sizes.amplifier_uv], [sizes.mains_uv]]
     )
+    typical[0, 2] *= sizes.wander_leg
     typical[0, 3:] *= sizes.wander_chest
     typical[4, 3:] *= sizes.mains_chest
     typical[2, :2] *= sizes.muscle_arm
@@ -210,7 +216,10 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
         peak = np.exp(-0.5 * ((slow_hz - 4 - 3 * u[2]) / 0.25) ** 2)
         slow[:2] += 30.0 * (0.3 + u[3]) * peak
     slow *= np.float32(scale)
-    slow = np.multiply(white[:, : len(slow_hz)], slow, order="C")
+    together = int(TOGETHER_HZ / step_hz) + 1
+    drawn = white[:, : len(slow_hz)].copy()
+    drawn[3:, :together] = _NEIGHBOURS @ drawn[3:, :together]
+    slow = np.multiply(drawn, slow, order="C")
 
     tension = np.square(size[2:4]).T @ fast
     np.sqrt(tension, out=tension)
@@ -223,6 +232,7 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
         burst = np.exp(-(((t - np.float32(0.1 + 0.8 * u[5])) / np.float32(0.02 + 0.1 * u[6])) ** 2))
         envelope += 3.0 * np.abs(z[4, :4, None]) * burst
     out[:3] *= envelope[:3]
+    out[:3] -= np.float32(1 - sizes.muscle_terminal) * out[:3].mean(axis=0)
     out[3:] *= envelope[3]
     if u[7] < sizes.step:
         out[int(u[8] * 9)] += _step(t, total / hz, u) * np.float32(level * np.copysign(0.2 + u[9], z[0, 0]))

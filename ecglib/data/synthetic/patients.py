@@ -52,9 +52,11 @@ def sample_case(person, codes: set[str], rng) -> Case:
     # The healthy ST: a little of the T vector, more so in young men, and a little of anything
     case.st_vector = of.st_mv + of.st_of_t * case.t_vector + z[13:16] @ of.st_modes
     case.st_vector[2] += 0.03 * (not female and age < 60) * u[5]
-    case.u_mv = 0.02 * u[6] * (case.rate < 72)
+    case.u_mv = 0.055 * (0.4 + 0.6 * u[6]) * float(np.clip((100 - case.rate) / 30, 0.0, 1.0))
 
     _set_rhythm(case, codes, rng, z, u)
+    # A faster heart has lower lateral ST: the recovery of the atria reaches into it
+    case.st_vector[0] -= 0.03 * float(np.clip((case.rate - 70) / 30, -0.5, 2.0))
     _set_conduction(case, codes, rng)
     _set_muscle(case, codes, rng)
     _set_recovery(case, codes, rng)
@@ -102,8 +104,8 @@ _RATES = {
 
 def _set_conduction(case, codes, rng):
     for code, low, high in (
-        ("LVH", 88, 112), ("LAFB", 90, 113), ("LPFB", 92, 113), ("IRBBB", 100, 118), ("ILBBB", 104, 119),
-        ("IVCD", 113, 150), ("WPW", 112, 155), ("CRBBB", 123, 162), ("CLBBB", 126, 178),
+        ("LVH", 86, 108), ("LAFB", 86, 106), ("LPFB", 88, 108), ("IRBBB", 100, 118), ("ILBBB", 104, 119),
+        ("IVCD", 111, 136), ("WPW", 112, 155), ("CRBBB", 123, 162), ("CLBBB", 126, 178),
     ):  # fmt: skip
         if code in codes:
             case.qrs_ms = float(rng.uniform(low, high))
@@ -130,7 +132,7 @@ def _set_conduction(case, codes, rng):
 def _set_muscle(case, codes, rng):
     if "LVH" in codes:
         case.hypertrophy = float(rng.uniform(1.45, 2.2))
-        case.strain = float(rng.uniform(0.4, 1.4)) if rng.random() < 0.4 else 0.0
+        case.strain = float(rng.uniform(0.3, 1.2)) if rng.random() < 0.4 else 0.0
     if "RVH" in codes:
         case.strain = float(rng.uniform(0.5, 1.5)) if rng.random() < 0.6 else 0.0
     if "LVOLT" in codes:
@@ -141,13 +143,14 @@ def _set_muscle(case, codes, rng):
     for code, territory in INFARCTS.items():
         if code in codes:
             case.infarct = territory
-            case.stage = one_of(rng, ["acute", "recent", "old"], [0.08, 0.22, 0.70])
+            case.stage = one_of(rng, ["acute", "recent", "old"], [0.08, 0.12, 0.80])
             if "ANEUR" in codes:
                 case.stage = "aneurysm"
             low, high = {"acute": (0.2, 0.9), "recent": (0.4, 1.1), "old": (0.38, 1.2), "aneurysm": (0.9, 1.5)}[
                 case.stage
             ]
-            case.scar = float(rng.uniform(low, high)) + {"P": 0.45, "AS": 0.25, "A": 0.25}.get(territory, 0.0)
+            case.scar = low + (high - low) * rng.random() ** 1.4  # small scars are commoner than large ones
+            case.scar += {"P": 0.45, "AS": 0.25, "A": 0.25}.get(territory, 0.0)
     if "QWAVE" in codes:
         case.infarct = one_of(rng, ["I", "L", "AS", "IL"])
         case.scar = float(rng.uniform(0.6, 1.1))
@@ -166,7 +169,7 @@ def _set_recovery(case, codes, rng):
     elif case.stage == "recent":
         case.injury.append((case.infarct, near * some(0.03, 0.18), -near * some(0.25, 0.70), u(0.9, 1.2)))
     elif case.stage == "old":
-        case.injury.append((case.infarct, u(-0.02, 0.04), -near * some(0.0, 0.40), 1.0))
+        case.injury.append((case.infarct, u(-0.02, 0.03), -near * some(0.0, 0.35), 1.0))
     elif case.stage == "aneurysm":
         case.injury.append((case.infarct, near * u(0.18, 0.40), -near * u(0.10, 0.40), u(0.9, 1.1)))
     for code, territory in INJURIES.items():
@@ -177,13 +180,14 @@ def _set_recovery(case, codes, rng):
                 case.injury.append((territory, -some(0.12, 0.30), -some(0.0, 0.25), u(0.9, 1.3)))
     for code, territory in ISCHAEMIAS.items():
         if code in codes:
-            case.injury.append((territory, -some(0.02, 0.14), -some(0.16, 0.58), u(0.9, 1.4)))
+            deep = some(0.08, 0.45) if code == "ISC" else some(0.16, 0.58)  # without a place it is seldom severe
+            case.injury.append((territory, -some(0.02, 0.12), -deep, u(0.9, 1.4)))
             if code == "ISC":
                 case.t_scale *= u(0.5, 1.0)
     if "LOWT" in codes:
         case.t_scale *= u(0.08, 0.28)
     if "NDT" in codes:
-        case.t_scale *= u(0.2, 0.5)
+        case.t_scale *= u(0.25, 0.6)
         case.injury.append(("AL" if rng.random() < 0.6 else "IL", u(-0.02, 0.01), -u(0.03, 0.15), 1.0))
     if "NT" in codes:
         case.t_scale *= u(0.35, 0.7)

@@ -12,6 +12,9 @@ from ecglib.data.synthetic.population import usual
 from ecglib.data.synthetic.ventricles import TERRITORY, Activation
 from ecglib.data.synthetic.waves import Waves
 
+U_FORWARD = np.array([0.0, 0.15, 0.4])  # U follows T, but is tallest in V2 and V3
+TURNED_MV = 0.2  # from here on the T of a region is turned over as a whole
+
 
 def st_rows(j_vector, late_vector, t_peak, place=(0.0, 0.0, 0.0)):
     """Two bumps that make a segment: just after J and on the way to T. Rows (centre, left, right, source)."""
@@ -26,7 +29,7 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     """ST-T-U of a beat kind as waves after J, and the QT used (ms)."""
     has = case.codes.__contains__ if conducted else (lambda code: False)
     qrs = activation.duration_ms
-    right = rng.uniform(31, 43) * (qt_ms / 390) ** 0.7
+    right = rng.uniform(25, 36) * (qt_ms / 390) ** 0.7
     left = right * rng.uniform(1.2, 1.6)
     if has("EL") and case.electrolyte == "potassium high":
         right, left = right * 0.75, right * 0.8
@@ -36,22 +39,23 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     gradient = case.t_vector.copy()
     rows = []
     if has("LVH") and case.strain:
-        gradient = gradient * 0.25 + case.strain * np.array([-0.30, -0.12, 0.16])
-        st = case.strain * np.array([-0.10, -0.05, 0.05])
+        gradient = gradient * 0.25 + case.strain * np.array([-0.32, -0.02, 0.20])
+        st = case.strain * np.array([-0.10, -0.02, 0.06])
         rows += st_rows(st, 1.2 * st, t_peak, (1.5, 0.3, 0.0))
     if has("RVH") and case.strain:
         gradient = gradient + case.strain * np.array([0.12, -0.10, -0.42])
         st = case.strain * np.array([0.02, -0.04, -0.07])
         rows += st_rows(st, 1.1 * st, t_peak, (-1.5, 0.0, 2.0))
-    place = usual().t_place_cm
-    rows += st_rows(case.st_vector, 0.4 * case.st_vector + 0.13 * case.t_scale * case.t_vector, t_peak)
+    place = usual().t_place_cm + 1.5 * rng.standard_normal(3)
+    st_place = 3.0 * rng.standard_normal(3)  # so that neighbouring leads do not show it as one
+    rows += st_rows(case.st_vector, 0.4 * case.st_vector + 0.13 * case.t_scale * case.t_vector, t_peak, st_place)
     if conducted:
         gradient, more = _primary(case, rng, gradient, t_peak)
         rows += more
 
     # Secondary T and ST, opposite to the main QRS forces, as far as activation is abnormal.
     excess = activation.excess_area
-    share = min(max((qrs - 96) / 34, 0.0), 1.0) * rng.uniform(0.65, 0.95)
+    share = min(max((qrs - 104) / 30, 0.0), 1.0) * rng.uniform(0.65, 0.95)
     secondary = -share * excess / (1.2533 * (left + right))
     if conducted and has("CRBBB"):
         secondary *= 1.4
@@ -61,11 +65,11 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     gradient = gradient * (1 - 0.25 * share) + secondary
     rows += st_rows(0.17 * secondary, 0.34 * secondary, t_peak)
 
-    early = gradient * rng.uniform(0.12, 0.28) + 0.1 * math.sqrt(gradient @ gradient) * rng.standard_normal(3) * 0.3
+    early = gradient * rng.uniform(0.06, 0.22) + 0.1 * math.sqrt(gradient @ gradient) * rng.standard_normal(3) * 0.3
     rows.append([t_peak - 1.25 * left, 0.7 * left, 0.8 * left, *early, *place])
     rows.append([t_peak, left, right, *gradient, *place])
     if case.u_mv > 0:
-        unit = case.t_vector / (math.sqrt(case.t_vector @ case.t_vector) + 1e-9)
+        unit = case.t_vector / (math.sqrt(case.t_vector @ case.t_vector) + 1e-9) + U_FORWARD
         rows.append([t_peak + 2.0 * right + rng.uniform(55, 75), 28, 34, *(case.u_mv * unit), 0, 0, 0])
     rows = np.array(rows)
     return Waves(rows[:, :3], rows[:, 3:]).see(body), qrs + t_peak + 2.0 * right
@@ -81,13 +85,14 @@ def _primary(case, rng, gradient, t_peak):
         rows += st_rows(st, slope * st, t_peak, 0.8 * place)
         narrow = 0.14 * t_peak + 8
         rows.append([t_peak, narrow, 0.8 * narrow, *(towards * t_mv), *(0.8 * place)])
-        if t_mv < 0:  # the healthy T of that region is lost before it turns over
-            gradient = gradient - 0.6 * max(float(gradient @ towards), 0.0) * towards
+        if t_mv < 0:  # the healthy T of that region is lost as far as it turns over
+            lost = 0.6 * min(-t_mv / TURNED_MV, 1.0)
+            gradient = gradient - lost * max(float(gradient @ towards), 0.0) * towards
     gradient = gradient * case.t_scale
     if has("DIG"):
-        sag = -np.array([0.11, 0.07, 0.02]) * rng.uniform(0.7, 1.5)
-        rows.append([0.50 * t_peak, 0.30 * t_peak, 0.20 * t_peak, *sag, 1.0, 0.3, 0.5])
-        gradient = gradient * 0.55
+        sag = -np.array([0.11, 0.07, 0.02]) * rng.uniform(0.7, 1.4)
+        rows.append([0.42 * t_peak, 0.26 * t_peak, 0.17 * t_peak, *sag, 1.0, 0.3, 0.5])  # scooped; T rises behind it
+        gradient = gradient * 0.75
     if has("EL"):
         if case.electrolyte == "potassium low":
             gradient = gradient * 0.3

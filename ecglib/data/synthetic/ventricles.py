@@ -44,6 +44,8 @@ _POSTERIOR_FASCICLE_BLOCK = np.array(
     ]
 )
 FAINT_MS = 8.0
+USUAL_FACTOR = 0.95  # of `finish` for a normal QRS
+FIBRES, FIBRE_MV = 7, 0.065
 _GRID_MS = np.arange(-60.0, 260.0, 2.0)  # on which the ends of a QRS are found
 _TURNED = frozenset("CRBBB CLBBB LAFB LPFB LAXIS RAXIS RVH WPW IVCD".split())
 # Territory: direction from the heart's middle towards the scar, and the scar's place (cm).
@@ -134,8 +136,22 @@ def _slurs(rng, n, span_ms, size):
     return rows
 
 
-def finish(rows, body, target_ms, excess_area, skew=None) -> Activation:
-    """Scale time so that the QRS lasts ``target_ms`` and starts at zero; see it through the body."""
+def _fibres(rng):
+    """Fine structure, the same in every beat: small groups of fibres that fire at once. They carry the QRS above 50 Hz;
+    smooth wavefronts alone have nothing there (Flowers et al., Circulation 1969;39:531-539)."""
+    rows = np.empty((FIBRES, 8))
+    rows[:, 0] = 78.0 * rng.uniform(0.08, 0.85, FIBRES)
+    rows[:, 1] = rng.uniform(1.1, 2.4, FIBRES)
+    rows[:, 2:5] = FIBRE_MV * np.exp(0.3 * rng.standard_normal()) * rng.standard_normal((FIBRES, 3)) * [0.7, 1.0, 1.1]
+    rows[:, 5:] = rng.uniform(-4.5, 4.5, (FIBRES, 3))
+    return rows
+
+
+def finish(rows, body, target_ms, usual_area, skew=None) -> Activation:
+    """Scale time so that the QRS lasts ``target_ms`` and starts at zero; see it through the body.
+
+    ``usual_area`` (3,) mV ms: what a heart of this size has when it conducts normally.
+    """
     shape = rows.take((0, 1, 1), axis=1)
     if skew is not None:
         shape[:, 1] *= skew
@@ -148,7 +164,7 @@ def finish(rows, body, target_ms, excess_area, skew=None) -> Activation:
     factor = (target_ms - 2 * FAINT_MS) / (end - begin)
     waves.shape *= factor
     waves.shape[:, 0] -= begin * factor - FAINT_MS
-    return Activation(waves, float(target_ms), excess_area * factor)
+    return Activation(waves, float(target_ms), _area(rows) * factor - usual_area * USUAL_FACTOR)
 
 
 def conducted(case, body, rng) -> Activation:
@@ -217,7 +233,7 @@ def conducted(case, body, rng) -> Activation:
     if case.infarct:
         rows = _scar(case, rng, rows)
     rough = 0.2 if has("ABQRS") else 0.05 * np.exp(0.4 * rng.standard_normal())
-    rows = np.concatenate([rows, _slurs(rng, 3, 78, rough)])
+    rows = np.concatenate([rows, _slurs(rng, 3, 78, rough), _fibres(rng)])
     rows[:, 2:5] *= case.voltage
     if not case.infarct and not case.codes & _TURNED:
         axis = frontal_axis(rows, limb)
@@ -240,8 +256,8 @@ def conducted(case, body, rng) -> Activation:
         rows[:, 2:5] *= 0.8
         rows[:, 0] += lead_ms
         rows = np.vstack([delta, rows])
-    skew = np.exp(0.10 * rng.standard_normal(len(rows)))
-    return finish(rows, body, target, _area(rows) - normal_area * case.voltage * 0.9, skew)
+    skew = np.exp(0.05 * rng.standard_normal(len(rows)))
+    return finish(rows, body, target, normal_area * case.voltage * 0.9, skew)
 
 
 def _scar(case, rng, rows):
@@ -283,7 +299,7 @@ def ventricular(body, rng, voltage, kind="V") -> Activation:
     rows[:, 1] = [13, 16, 17, 15]
     rows[:, 2:5] = np.vstack([0.35 * main + 0.5 * side[0], main, 0.85 * main + side[1], 0.35 * main + side[2]])
     rows[:, 5:] = np.clip(rows[:, 2:5], -1.5, 1.5)
-    return finish(rows, body, duration, _area(rows) - 0.8 * voltage * _normal_area())
+    return finish(rows, body, duration, 0.8 * voltage * _normal_area())
 
 
 def leads_of(activation: Activation) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 
 REACH = 3.3  # widths beyond which a bump is left out
 _SIDES = np.array([-1, 1], np.float32)  # before and after the centre
+LEAST_SAMPLES = 0.35  # width of the narrowest bump that samples still show without folding it over
 
 
 @dataclass(slots=True)
@@ -51,6 +52,16 @@ def bumps(shape: np.ndarray, t_ms: np.ndarray) -> np.ndarray:
     return np.exp(d, out=d)
 
 
+def _sampled(waves: Waves, hz: float) -> tuple[np.ndarray, np.ndarray]:
+    """Shapes (K, 3) no narrower than ``hz`` can show, and the factors (K,) that keep their areas."""
+    least = LEAST_SAMPLES * 1000 / hz
+    width = waves.shape[:, 1:]
+    if width.min() >= least:
+        return waves.shape, np.ones(len(width))
+    wide = np.maximum(width, least)
+    return np.hstack([waves.shape[:, :1], wide]), width.sum(axis=1) / wide.sum(axis=1)
+
+
 def add_beats(
     out: np.ndarray,
     hz: float,
@@ -68,8 +79,9 @@ def add_beats(
     """
     if len(start_s) == 0:
         return
-    shape = waves.shape[None]
-    rows = waves.shape.tolist()
+    own, seen = _sampled(waves, hz)
+    shape = own[None]
+    rows = own.tolist()
     low = min([centre - REACH * left for centre, left, _ in rows]) / 1000
     high = max([centre + REACH * right for centre, _, right in rows]) / 1000
     if stretch is not None:
@@ -80,9 +92,9 @@ def add_beats(
     n = math.ceil((high - low) * hz) + 2
     t_ms = ((first / hz - start_s) * 1000)[:, None] + np.arange(n) * (1000 / hz)
     values = bumps(shape, t_ms)  # (B, K, n)
-    weights = gain[:, None, None] * waves.weights.T  # (B, K, 9)
+    weights = gain[:, None, None] * (waves.weights * seen).T  # (B, K, 9)
     if tilt is not None and tilted is not None:
-        weights += (gain * tilt)[:, None, None] * tilted.T
+        weights += (gain * tilt)[:, None, None] * (tilted * seen).T
     beats = np.matmul(values.transpose(0, 2, 1), weights.astype(np.float32))  # (B, n, 9)
     by_time, total = out.T, out.shape[1]
     for k, beat in zip(first.tolist(), beats, strict=True):
