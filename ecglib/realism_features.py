@@ -7,8 +7,6 @@ records alike; the spectrum is that of the record as it was stored, unfiltered.
 import io
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ from scipy.signal import butter, sosfiltfilt
 
 from ecglib import conventions, delineate, signals
 from ecglib.data.store import RecordStore
-from ecglib.data.workers import end_with_parent, main_module_hidden
+from ecglib.data.workers import WorkerPool, main_module_hidden
 from ecglib.delineate import find_beats, measure_ecg
 from ecglib.errors import ParameterError, SignalError
 from ecglib.paths import atomic_write, cache_dir, sha256_of
@@ -130,8 +128,7 @@ def _measured(store: RecordStore, workers: int) -> pd.DataFrame:
     if workers == 1 or len(store) < _ALONE:
         parts = list(map(_chunk, jobs))
     else:
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent)
-        with main_module_hidden(), pool:
+        with main_module_hidden(), WorkerPool(workers) as pool:
             parts = list(pool.map(_chunk, jobs))
     records = store.records
     return _table(records["id"], records["patient"], [row for part in parts for row in part])

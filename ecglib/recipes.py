@@ -22,7 +22,7 @@ class Recipe:
     weight_decay: float = 1e-2
     cohort: str = "mimic-iv-ecg"  # whose reports are written for pre-training
     calibration_cohort: str = "ptb-xl"  # the population whose prevalences the probabilities have
-    n_calibration: int = 6_000
+    n_calibration: int = 12_000
     sampling_rate_hz: int = 100
 
     def schedule(self, seed: int) -> Schedule:
@@ -33,8 +33,8 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("demo", "two CPU cores, 10 to 16 minutes", n_records=12_800, epochs=4),
-        Recipe("longer", "two CPU cores, one to two hours, or one GPU", n_records=64_000, epochs=6),
+        Recipe("demo", "two CPU cores, ten minutes", n_records=25_600, epochs=5),
+        Recipe("longer", "two CPU cores, an hour, or one GPU", n_records=102_400, epochs=6),
     )
 }
 

@@ -136,7 +136,7 @@ chapter.reading(checked, scored, held)
 # %% [markdown]
 # ## Try it
 #
-# * `recipe = "longer"` learns from five times as many records. Which statements gain?
+# * `recipe = "longer"` learns from four times as many records. Which statements gain?
 # * `seed = 1` makes another reader, in a folder of its own. What moves by less than the interval is noise.
 # * Another chapter reads one record with it: `papermill notebooks/read_an_ecg.ipynb -p path my_record.csv`.
 #

@@ -221,7 +221,7 @@ def test_what_made_it_is_named(tiny):
 
 
 def test_recipes():
-    assert get_recipe("demo").schedule(3).steps(12_800) == 1_600
+    assert get_recipe("demo").schedule(3).steps(25_600) == 4_000
     with pytest.raises(ParameterError, match="recipe is one of demo, longer"):
         get_recipe("huge")
     with pytest.raises(ParameterError, match="do not fill one batch"):

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
@@ -25,7 +25,7 @@ from ecglib.data.card import SIGNALS, STORE_VERSION
 from ecglib.data.one_record import prepare_record
 from ecglib.data.store import RecordStore, finish_store, npy_header
 from ecglib.data.table import check_records
-from ecglib.data.workers import end_with_parent, main_module_hidden
+from ecglib.data.workers import WorkerPool, main_module_hidden
 from ecglib.errors import SignalError, StoreError
 from ecglib.paths import atomic_write, sha256_of
 from ecglib.signals import GAIN_PER_MV, LEADS
@@ -173,12 +173,11 @@ def _done(tasks: Iterator[tuple], workers: int, name: str) -> Iterator[None]:
 
 
 def _in_processes(tasks: Iterator[tuple], workers: int, name: str) -> Iterator[None]:
-    # Not fork: torch and notebooks run threads, and a forked lock that a thread held stays locked.
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([__name__, "pandas", "scipy.signal"])
-    with main_module_hidden(), ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
+    with main_module_hidden(), WorkerPool(workers, context) as pool:
         try:
             # A few tasks ahead of the workers: the rows of a large set are not copied all at once.
             pending = {pool.submit(_prepare_chunk, task) for task in islice(tasks, 2 * workers)}

@@ -4,8 +4,11 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 import types
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
 
@@ -46,3 +49,39 @@ def die_with_parent() -> None:
 
         set_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
         ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)
+
+
+class WorkerPool(ProcessPoolExecutor):
+    """Worker processes that end with their parent, and whose loss is always noticed.
+
+    When a worker is killed in the middle of an answer, CPython's pool waits for the rest of it for ever. Here the pool
+    is broken then as after any other kill: BrokenProcessPool for all that is under way.
+
+    Args:
+        workers: how many processes, each started when it is first needed.
+        context: how they start. Not by fork: torch and notebooks run threads, and a lock that one of them held would
+            stay locked.
+    """
+
+    def __init__(self, workers: int, context: multiprocessing.context.BaseContext | None = None):
+        context = context or multiprocessing.get_context("spawn")
+        super().__init__(workers, context, initializer=end_with_parent)
+        threading.Thread(target=_watch, args=(weakref.ref(self),), daemon=True).start()
+
+
+def _watch(pool_of: weakref.ref, every_s: float = 0.5, grace_s: float = 1.0) -> None:
+    while True:
+        time.sleep(every_s)
+        pool = pool_of()
+        if pool is None or pool._broken or pool._processes is None:
+            return
+        if any(process.exitcode for process in list(pool._processes.values())):
+            time.sleep(grace_s)  # in which the pool notices by itself, but for an answer that was begun
+            if pool._broken or pool._processes is None:
+                return
+            for process in list(pool._processes.values()):
+                process.kill()
+                process.join()
+            pool._result_queue._writer.close()  # the last one open: who waits for the rest reads the end
+            return
+        del pool

@@ -3,9 +3,7 @@
 import os
 import shutil
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ from ecglib.data.labels import TASKS
 from ecglib.data.store import RecordStore, finish_store
 from ecglib.data.synthetic.cohorts import cohort_named
 from ecglib.data.synthetic.generate import simulate_record
-from ecglib.data.workers import end_with_parent, main_module_hidden
+from ecglib.data.workers import WorkerPool, main_module_hidden
 from ecglib.errors import ParameterError, StoreError
 from ecglib.paths import sha256_of
 from ecglib.signals import GAIN_PER_MV, LEADS, to_int16
@@ -95,9 +93,7 @@ def _run(jobs, workers):
     if workers == 1 or len(jobs) == 1:
         yield from map(_chunk, jobs)
         return
-    # Fork is quick and safe here only without threads; a fresh interpreter is neither slow nor surprising.
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), initializer=end_with_parent)
-    with main_module_hidden(), pool:
+    with main_module_hidden(), WorkerPool(min(workers, len(jobs))) as pool:
         yield from pool.map(_chunk, jobs)
 
 

@@ -3,17 +3,15 @@
 import math
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context
 
 import numpy as np
 
 from ecglib.data.synthetic.cohorts import cohort_named
 from ecglib.data.synthetic.generate import SimulatedRecord, simulate_record
 from ecglib.data.synthetic.recording import Disturbance
-from ecglib.data.workers import end_with_parent, main_module_hidden
+from ecglib.data.workers import WorkerPool, main_module_hidden
 from ecglib.errors import ParameterError
 from ecglib.signals import LEADS
 
@@ -80,8 +78,7 @@ def _together(jobs, workers):
     ahead = list(islice(jobs, AHEAD * workers))
     if not ahead:
         return
-    # Fork is safe only without threads; see stores.py.
-    pool = ProcessPoolExecutor(min(workers, len(ahead)), get_context("spawn"), initializer=end_with_parent)
+    pool = WorkerPool(min(workers, len(ahead)))
     try:
         with main_module_hidden():  # all processes start with the first job
             waiting = deque((job, pool.submit(_chunk, job)) for job in ahead)
