@@ -82,6 +82,8 @@ def _watch(pool_of: weakref.ref, every_s: float = 0.5, grace_s: float = 1.0) -> 
             for process in list(pool._processes.values()):
                 process.kill()
                 process.join()
-            pool._result_queue._writer.close()  # the last one open: who waits for the rest reads the end
+            writer = pool._result_queue._writer  # the last one open: once it is closed, who waits reads the end
+            handle, writer._handle = writer._handle, None  # in this order, since the pool closes it too
+            os.close(handle)
             return
         del pool
