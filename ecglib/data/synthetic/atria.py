@@ -1,5 +1,7 @@
 """The atria: P waves, ectopic P waves, fibrillation and flutter as dipoles."""
 
+import math
+
 import numpy as np
 
 from ecglib.data.synthetic.population import usual
@@ -42,8 +44,9 @@ def sinus_p(case, body, rng) -> Waves:
     place = [[-4.0, -5.0, -2.0], [-2.0, -5.0, -4.0], [-3.0, -5.0, -3.0]]
     recovery = -0.07 * (right + left)
     waves = Waves(np.array(shape), np.hstack([np.stack([right, left, recovery]), place])).see(body)
-    at = waves.sample(np.linspace(first, first + gap, 5))
-    height = float((at[2] - at[0]).max())  # in II
+    early, late = (waves.weights[2, :2] - waves.weights[0, :2]).tolist()  # in II
+    between, across = (math.exp(-0.5 * (part * gap / (1.1 * width)) ** 2) for part in (0.5, 1.0))
+    height = max(early + across * late, late + across * early, between * (early + late))
     tall = has("RAO/RAE")
     if tall != (height > TALL_MV):
         factor = TALL_MV * (1.08 if tall else 0.92) / height
