@@ -174,3 +174,10 @@ def test_ventricular_ectopy_is_wide_and_atrial_ectopy_is_not():
     for code in ("PVC", "PAC"):
         rr = [np.diff(r_peaks(tracing([code], k)[0])) for k in range(10)]
         assert np.median([x.min() / np.median(x) for x in rr]) < 0.85
+
+
+def test_tall_p_waves_are_those_of_an_enlarged_right_atrium():
+    healthy = [tracing([], index, 100)[3]["p_amp_mv"] for index in range(60)]
+    enlarged = [tracing(["RAO/RAE"], index, 100)[3]["p_amp_mv"] for index in range(20)]
+    assert max(healthy) <= 0.26
+    assert min(enlarged) >= 0.24

@@ -45,7 +45,7 @@ _POSTERIOR_FASCICLE_BLOCK = np.array(
 )
 FAINT_MS = 8.0
 USUAL_FACTOR = 0.95  # of `finish` for a normal QRS
-FIBRES, FIBRE_MV = 7, 0.065
+FIBRES, FIBRE_MV = 5, 0.075
 _GRID_MS = np.arange(-60.0, 260.0, 2.0)  # on which the ends of a QRS are found
 _TURNED = frozenset("CRBBB CLBBB LAFB LPFB LAXIS RAXIS RVH WPW IVCD".split())
 # Territory: direction from the heart's middle towards the scar, and the scar's place (cm).
