@@ -58,13 +58,24 @@ def split(args: list[str]) -> tuple[list[int], dict[str, str], set[str]]:
     return paths, given, seen
 
 
-def aside(dataset: str, seed: int) -> list[str]:
-    """Folders below ``results/<stem>`` of a run that must not replace the chapter, which is simulated, seed 0.
+def aside(params: dict) -> list[str]:
+    """Folders below ``results/<stem>`` of a run beside the chapter, which is simulated, seed 0, the demo's reader.
 
-    >>> aside("ptb-xl", 2)
-    ['ptb-xl', 'seed-2']
+    ``params``: name -> value, as typed or as checked.
+
+    >>> aside({"dataset": "ptb-xl", "seed": 2}), aside({"seed": "0"})
+    (['ptb-xl', 'seed-2'], [])
+    >>> aside({"recipe": "longer"}), aside({"reader": "results/reader/longer"})
+    (['recipe-longer'], ['reader-longer'])
     """
-    return ([] if dataset == "simulated" else [dataset]) + ([f"seed-{seed}"] if seed else [])
+    seed = str(params.get("seed") or "0")
+    parts = {
+        os.path.basename(params.get("dataset") or "simulated"): "simulated",
+        f"seed-{int(seed) if seed.isdecimal() else 0}": "seed-0",
+        f"recipe-{params.get('recipe') or 'demo'}": "recipe-demo",
+        f"reader-{os.path.basename(os.path.normpath(params.get('reader') or 'reader'))}": "reader-reader",
+    }
+    return [name for name, usual in parts.items() if name != usual]
 
 
 def home(results: str, path: str) -> str:
@@ -79,8 +90,8 @@ def home(results: str, path: str) -> str:
 def complete(args: list[str]) -> list[str]:
     """``args`` with the output path after a lone ``notebooks/<stem>.ipynb``; makes the output's folder.
 
-    ``-p dataset ptb-xl`` puts it into ``results/<stem>/ptb-xl/``, ``-p seed 1`` into ``results/<stem>/seed-1/``, and
-    ``-p path my.csv`` into ``results/local/<stem>/``.
+    ``-p dataset ptb-xl`` puts it into ``results/<stem>/ptb-xl/``, ``-p seed 1`` into ``results/<stem>/seed-1/``,
+    ``-p recipe longer`` into ``results/<stem>/recipe-longer/`` and ``-p path my.csv`` into ``results/local/<stem>/``.
     ``results`` (or ``-p results_dir``) lies in the project's root, as it does for `ecglib.run.start`.
     """
     from ecglib.paths import expand
@@ -96,9 +107,7 @@ def complete(args: list[str]) -> list[str]:
         if os.path.basename(folder) != "notebooks" or extension != ".ipynb" or not os.path.isfile(notebook):
             return args
         results = home(os.fspath(expand(given.get("results_dir") or "results")), given.get("path") or "")
-        seed = given.get("seed") or "0"
-        beside = aside(os.path.basename(given.get("dataset") or "simulated"), int(seed) if seed.isdecimal() else 0)
-        output = os.path.join(results, stem, *beside, name)
+        output = os.path.join(results, stem, *aside(given), name)
         short = os.path.relpath(output)
         args.insert(paths[0] + 1, output if short.startswith("..") else short)
         paths.append(paths[0] + 1)

@@ -119,7 +119,7 @@ def variants(root: Path) -> dict[tuple[str, str], Path]:
     found = {}
     for stem in chapters(root):
         for path in sorted((root / "results" / stem).glob(f"*/{stem}.ipynb")):
-            if path.parent.name.startswith("seed-"):
+            if path.parent.name.startswith(("seed-", "recipe-", "reader-")):
                 continue
             found[stem, path.parent.name] = path
     return found

@@ -49,7 +49,7 @@ class Run:
         self.profile: str | None = params.get("profile")
         self.seed: int | None = params.get("seed")
         self.results_dir = Path(home(str(expand(params.get("results_dir", "results"))), params.get("path", "")))
-        self.folder = self.results_dir.joinpath(stem, *aside(params.get("dataset", "simulated"), self.seed or 0))
+        self.folder = self.results_dir.joinpath(stem, *aside(params))
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.commit, self.dirty = machine.commit()
         self.recorded = False

@@ -117,10 +117,10 @@ told_by = gap.told_by(run, told)
 # the same shape (their mean, in brackets the lowest and the highest) and chance. Other intervals resample patients. The
 # aims were set before any real record was scored.
 #
-# PTB-XL's 333 records were scored with four earlier readers as well (super-classes 83.4 and 78.4, of which no run record
-# was kept, then 80.3 and 79.7). What changed between them, in the simulator and in how a reader learns, was decided by
-# simulated records, published criteria and unlabelled signals, never by a score on a real label. Yet who has seen a
-# score has seen it; records that nobody here has scored are the better test.
+# PTB-XL's 333 records were scored with four earlier readers as well (super-classes 83.4 and 78.4, of which no run
+# record was kept, then 80.3 and 79.7). What changed between them, in the simulator and in how a reader learns, was
+# decided by simulated records, published criteria and unlabelled signals, never by a score on a real label. Yet who has
+# seen a score has seen it; records that nobody here has scored are the better test.
 
 # %%
 scored = None

@@ -189,3 +189,15 @@ def test_a_broken_plugin_breaks_nothing(monkeypatch):
     monkeypatch.setattr(plugin, "complete", lambda args: 1 / 0)
     plugin.supply_output_path()
     assert sys.argv == ["papermill", "notebooks/tiny.ipynb"]
+
+
+def test_what_lies_beside_a_chapter():
+    """As its docstring shows: whatever is not the usual run has folders of its own, and typed and checked values agree."""
+    import doctest
+
+    from ecglib import _papermill_argv as argv
+
+    assert doctest.testmod(argv).failed == 0
+    typed = {"dataset": "ptb-xl", "seed": "3", "recipe": "longer"}
+    assert argv.aside(typed) == argv.aside(typed | {"seed": 3}) == ["ptb-xl", "seed-3", "recipe-longer"]
+    assert argv.aside({"seed": None, "reader": "results/reader/"}) == []

@@ -12,7 +12,6 @@ from IPython.display import Markdown, display
 
 from ecglib import chapters, figures, knowledge
 from ecglib import reader_figures as charts
-from ecglib._papermill_argv import aside
 from ecglib.answers import answers
 from ecglib.chapters.zero_shot import UNTRAINED_SEED
 from ecglib.data.labels import scp_statements
@@ -74,7 +73,8 @@ def train(run: Run, recipe: Recipe) -> TrainedReader:
     usual = recipe == RECIPES.get(recipe.name)
     changed = "" if usual else f"-{sha256_of(dataclasses.asdict(recipe), 8)}"
     work = run.results_dir / "checkpoints" / "reader" / f"{recipe.name}-seed{p['seed']}{changed}"
-    folder = run.results_dir.joinpath("reader", *aside("simulated", p["seed"])) if usual else work / "reader"
+    beside = ([] if recipe.name == "demo" else [recipe.name]) + ([f"seed-{p['seed']}"] if p["seed"] else [])
+    folder = run.results_dir.joinpath("reader", *beside) if usual else work / "reader"
     made = train_reader(recipe, p["seed"], work, folder)
     fig = figures.training_curves(made.history, color=figures.color_of("deri"))
     run.save_figure(fig, "training_curves")
