@@ -192,7 +192,7 @@ def test_a_broken_plugin_breaks_nothing(monkeypatch):
 
 
 def test_what_lies_beside_a_chapter():
-    """As its docstring shows: whatever is not the usual run has folders of its own, and typed and checked values agree."""
+    """As its docstring shows: an unusual run has folders of its own, and typed and checked values agree."""
     import doctest
 
     from ecglib import _papermill_argv as argv
