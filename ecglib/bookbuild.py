@@ -1,7 +1,7 @@
 """``make book``: write the computed pages from results/, then build the book with every warning an error.
 
     python -m ecglib.bookbuild            # builds, says which file to open
-    python -m ecglib.bookbuild --readme   # only renews the finder table in README.md
+    python -m ecglib.bookbuild --readme   # only renews the finder table and the reader's scores in README.md
 
 Nothing is executed and nothing is fetched: the chapters are the executed notebooks in results/.
 """
@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -32,6 +33,7 @@ TOC = GENERATED / "_toc.yml"
 REFERENCES = GENERATED / "_references.bib"  # named in _config.yml
 INDEX = Path("_build/html/index.html")
 FINDER = re.compile(r"(?<=<!-- finder -->\n).*?(?=<!-- /finder -->)", re.DOTALL)
+SCORES = re.compile(r"(?<=<!-- scores -->\n).*?(?=<!-- /scores -->)", re.DOTALL)
 
 
 def generate(root: Path) -> list[Path]:
@@ -65,6 +67,13 @@ def finder_for_readme() -> str:
     return finder_table([card for card, _ in papers.records().values()])
 
 
+def scores_for_readme(root: Path) -> str:
+    """What the shipped reader scored on real records, as README.md holds it."""
+    from ecglib.bookreader import reader_sentence
+
+    return textwrap.fill(reader_sentence(root), 120, break_long_words=False, break_on_hyphens=False)
+
+
 def build(root: Path) -> None:
     """Run Jupyter Book from scratch; ResultError when it warns or fails, with what it printed shown first."""
     start = "from jupyter_book.cli.main import main; main()"
@@ -82,8 +91,8 @@ def main(arguments: list[str]) -> int:
     start, root = time.perf_counter(), project_root()
     try:
         if arguments == ["--readme"]:
-            readme = root / "README.md"
-            atomic_write(readme, FINDER.sub(lambda _: finder_for_readme() + "\n", readme.read_text(encoding="utf-8")))
+            text = FINDER.sub(lambda _: finder_for_readme() + "\n", (root / "README.md").read_text(encoding="utf-8"))
+            atomic_write(root / "README.md", SCORES.sub(lambda _: scores_for_readme(root) + "\n", text))
             return 0
         if arguments:
             raise ResultError(f"unknown argument {arguments[0]!r}; there is only --readme")

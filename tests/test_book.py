@@ -223,6 +223,12 @@ def test_readme_holds_the_finder():
     assert found[0].strip() == bookbuild.finder_for_readme(), "run: python -m ecglib.bookbuild --readme"
 
 
+def test_readme_holds_the_scores_of_the_reader():
+    found = bookbuild.SCORES.search((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert found, "README.md has lost the marks <!-- scores --> and <!-- /scores -->"
+    assert found[0].strip() == bookbuild.scores_for_readme(ROOT), "run: python -m ecglib.bookbuild --readme"
+
+
 def test_links_of_the_readme_exist():
     for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
         assert (ROOT / link).exists(), link
