@@ -31,6 +31,6 @@ def reader_sentence(root: Path) -> str:
         f"On {whole['ptbxl-super']['n']} real PTB-XL records its macro AUC is {score('ptbxl-super')} over the five "
         f"super-classes and {score('ptb-xl')} over {count} statements. Methods that learned from real ECGs print "
         f"{least:.1f} % ({worst}) to {most:.1f} % ({best}) zero-shot over the super-classes; "
-        "those are for PTB-XL's whole test set and other prompts, so no ranking follows. The simulator's ordinary beats "
-        "were fitted to the signals of the same records, without their labels."
+        "those are for PTB-XL's whole test set and other prompts, so no ranking follows. The simulator's ordinary "
+        "beats were fitted to the signals of the same records, without their labels."
     )
