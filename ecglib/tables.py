@@ -1,6 +1,7 @@
 """Tables of scores for the book, for a terminal and for a phone: rounded, without index, chance last and grey."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -95,18 +96,8 @@ def _comparison(table: pd.DataFrame, intervals: bool) -> pd.DataFrame:
 
 
 def score_table(scores: pd.DataFrame, *, intervals: bool = True, caption: str = "") -> "Styler":
-    """`score_frame` for a notebook: numbers to the right, intervals small below them, chance grey, verdicts coloured.
-
-    Equal content gives equal html (pandas' random ids are replaced), and a narrow screen scrolls sideways.
-    """
+    """`score_frame` for a notebook: `set_out`, with chance grey and verdicts coloured."""
     frame = score_frame(scores, intervals=intervals)
-    texts = {"method", "setting", "exhibit", "data set", "verdict"}
-    numbers = [c for c in frame.columns if c not in texts]
-    small = "<br><span style='font-size:80%;opacity:.85;white-space:nowrap'>"
-
-    def below(cell: str) -> str:
-        value, _, interval = cell.partition(" (")
-        return f"{value}{small}{interval.rstrip(')')}</span>" if interval else cell
 
     def shade(row: pd.Series) -> list[str]:
         grey = method_key(str(row.get("method", ""))) in _LAST
@@ -116,25 +107,41 @@ def score_table(scores: pd.DataFrame, *, intervals: bool = True, caption: str = 
         color = _VERDICT_COLORS.get(cell.partition(":")[0], "#767676")
         return f"color:{color}" + (";font-weight:600" if color != "#767676" else "")
 
-    left = [c for c in frame.columns if c in texts]
+    styler = set_out(frame, ("method", "setting", "exhibit", "data set", "verdict"), caption).apply(shade, axis=1)
+    return styler.map(verdict, subset=["verdict"]) if "verdict" in frame else styler
+
+
+def set_out(frame: pd.DataFrame, words: Sequence[str] = (), caption: str = "", precision: int = 1) -> "Styler":
+    """A table for a notebook: ``words`` to the left, all else to the right, intervals small below values.
+
+    An interval is what stands in brackets behind a value. The index is left out. Equal content gives equal html
+    (pandas' random ids are replaced), and a narrow screen scrolls sideways.
+    """
+    left = [column for column in frame.columns if column in words]
+    numbers = [column for column in frame.columns if column not in words]
+    small = "<br><span style='font-size:80%;opacity:.85;white-space:nowrap'>"
+
+    def below(cell: Any) -> str:
+        if not isinstance(cell, str):
+            return f"{cell:.{precision}f}" if isinstance(cell, float) else str(cell)
+        value, _, interval = cell.partition(" (")
+        return f"{value}{small}{interval.rstrip(')')}</span>" if interval else cell
+
     styler = (
         frame.style.hide(axis="index")
         .format(below, subset=numbers)
         .format_index(lambda name: name.replace("-", "\u2011"), axis=1)  # PTB-XL must not break
-        .apply(shade, axis=1)
         .set_properties(subset=numbers, **{"text-align": "right", "font-variant-numeric": "tabular-nums"})
         .set_properties(subset=left, **{"text-align": "left"})
         .set_table_styles(
             [
                 {"selector": "", "props": "display:block;overflow-x:auto;border-collapse:collapse;max-width:100%"},
-                {"selector": "th", "props": "text-align:right;vertical-align:bottom;padding:.35em .7em"},
-                {"selector": "td", "props": "vertical-align:top;padding:.35em .7em;line-height:1.25"},
+                {"selector": "th", "props": "text-align:right;vertical-align:bottom;padding:.35em .55em"},
+                {"selector": "td", "props": "vertical-align:top;padding:.35em .55em;line-height:1.25"},
                 {"selector": "caption", "props": "caption-side:top;text-align:left;font-weight:600"},
             ]
         )
         .set_table_styles({c: [{"selector": "th", "props": "text-align:left"}] for c in left}, overwrite=False)
         .set_uuid(sha256_of(frame.to_csv() + caption, 8))
     )
-    if "verdict" in frame:
-        styler = styler.map(verdict, subset=["verdict"])
     return styler.set_caption(caption) if caption else styler

@@ -51,6 +51,7 @@ from ecglib import figures
 from ecglib.chapters import mistakes, other_hospitals, transfer, words
 from ecglib.chapters import realism as gap
 from ecglib.run import start
+from ecglib.tables import set_out
 
 run = start("simulator_realism", globals(), choices={"dataset": gap.COMPARABLE})
 the_reader = transfer.open_reader(run)  # a folder that is not there stops the run here
@@ -128,7 +129,7 @@ if the_reader is not None:
     scored = transfer.transfer(run, the_reader, sides.stores, sides.names, sides.kind)
     fig = transfer.statement_figure(scored.real[transfer.STATEMENTS], f"Statements, {sides.names[0]}")
     run.save_figure(fig, "statements")
-    display(figures.show(fig), transfer.transfer_table(scored).style.hide().set_uuid("transfer"))
+    display(figures.show(fig), set_out(transfer.transfer_table(scored), ["what"]))
 
 # %% [markdown]
 # ## Words
@@ -153,9 +154,9 @@ said_by_carts = words.compared(run)
 elsewhere = other_hospitals.stores(run)
 read = other_hospitals.read(run, the_reader, elsewhere) if the_reader is not None else {}
 if elsewhere:
-    display(other_hospitals.parts(elsewhere).style.hide().set_uuid("parts"))
+    display(set_out(other_hospitals.parts(elsewhere), ["set", "source"]))
 if read:
-    display(other_hospitals.table(read).style.hide().set_uuid("elsewhere"))
+    display(set_out(other_hospitals.table(read), ["set"]))
 
 # %% [markdown]
 # ## The most wrong tracings
@@ -168,7 +169,7 @@ if read:
 if scored is not None:
     asked = scored.real[transfer.STATEMENTS]
     probabilities = transfer.answers(the_reader.probabilities, asked.of.store)
-    display(mistakes.show(run, asked, probabilities).style.hide().set_uuid("mistakes"))
+    display(set_out(mistakes.show(run, asked, probabilities), mistakes.WORDS))
 
 # %% [markdown]
 # ## Reading the result

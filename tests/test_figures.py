@@ -212,3 +212,15 @@ def test_auc_bars_with_an_unscored_class():
     assert [t.get_text() for t in ax.get_yticklabels()] == ["A", "C", "B"]
     assert [(bar.get_x(), bar.get_width()) for bar in ax.patches] == [(50, 30), (50, -5)]
     assert {"not scored", "1,200"} <= {t.get_text() for t in ax.texts}
+
+
+def test_a_table_is_set_out():
+    """Intervals below their values, words to the left, floats rounded; the same content has the same html."""
+    from ecglib.tables import set_out
+
+    frame = pd.DataFrame({"what": ["a (b)"], "AUC": ["85.8 (82.8 to 88.4)"], "share": [0.25], "n": [3]})
+    html = set_out(frame, ["what"]).to_html()
+    assert "a (b)" in html and "85.8<br>" in html and "82.8 to 88.4</span>" in html and "(82.8" not in html
+    assert ">0.2<" in html and ">3<" in html
+    assert html == set_out(frame.copy(), ["what"]).to_html()
+    assert html != set_out(frame.assign(n=4), ["what"]).to_html()

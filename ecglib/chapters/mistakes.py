@@ -15,6 +15,7 @@ from ecglib.statement_scores import Questions, Scored
 
 FALSE_ALARM, MISSED = "false alarm", "missed"
 SAID = 5  # statements shown
+WORDS = ("record", "mistake", "statement", "written", "the reader's first statements")  # columns of `show`
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def show(run: Run, scored: Scored, probabilities: np.ndarray, n: int = 2) -> pd.
             }
             for m in found
         ],
-        columns=["record", "mistake", "statement", "probability, %", "written", "the reader's first statements"],
+        columns=[*WORDS[:3], "probability, %", *WORDS[3:]],
     )
     run.save_table(table, "mistakes")
     return table

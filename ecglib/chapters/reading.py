@@ -19,6 +19,7 @@ from ecglib.paths import expand, sha256_of
 from ecglib.reader import SHORTEST_S, Reader
 from ecglib.run import Run
 from ecglib.signals import LEADS, fill_missing, quality
+from ecglib.tables import set_out
 
 SEED = 4_000_037  # added to the seed of the simulated record: no reader has seen it
 SIMULATED_HZ = 500.0
@@ -160,8 +161,7 @@ def statements(of: Reader, ecg: Record, n: int = 15) -> pd.DataFrame:
 
 def statement_table(table: pd.DataFrame) -> Any:
     """`statements` for display."""
-    named = table.style.hide().format(precision=1).set_uuid(sha256_of(table.to_csv(), 8))
-    return named.set_properties(subset=["statement", "name", "superclass"], **{"text-align": "left"})
+    return set_out(table, ["statement", "name", "superclass"])
 
 
 def superclasses(run: Run, of: Reader, ecg: Record) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from ecglib.data.store import RecordStore
 from ecglib.metrics import EVALUATOR_VERSION
 from ecglib.realism_features import GROUPS
 from ecglib.run import Run, data_entry
+from ecglib.tables import set_out
 
 HZ = 500.0  # the spectrum above 50 Hz is part of the comparison
 SET = "ptb-xl"
@@ -128,8 +129,7 @@ def farthest(table: pd.DataFrame, n: int = 12) -> Any:
         }
         for row in table.head(n).to_dict("records")
     ]
-    style = {"text-align": "left", "padding-right": "1em"}
-    return pd.DataFrame(rows).style.hide().set_properties(**style).set_uuid("farthest")
+    return set_out(pd.DataFrame(rows), ["measurement"])
 
 
 Told = tuple[str, realism.TwoSample]  # population, result

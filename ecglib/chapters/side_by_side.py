@@ -16,6 +16,7 @@ from ecglib.markdown import paper_name
 from ecglib.metrics import EVALUATOR_VERSION
 from ecglib.profiles import get_profile
 from ecglib.run import Run
+from ecglib.tables import set_out
 
 REAL = "ptb-xl"  # the labelled real set that is scored beside the simulated ones
 KINDS = {"simulated": "simulated", REAL: "real PTB-XL"}
@@ -168,7 +169,7 @@ def difference_table(found: pd.DataFrame, names: dict[str, str]) -> Any:
             "verdict": found["verdict"],
         }
     )
-    return shown.style.hide().set_uuid("differences")
+    return set_out(shown, ["method", "beside", "verdict"])
 
 
 def against_baseline(scored: pd.DataFrame, baseline: str, names: dict[str, str]) -> pd.DataFrame:

@@ -28,6 +28,7 @@ from ecglib.reader_model import ReaderModel
 from ecglib.recipes import CHECK_SEED, RECIPES, Recipe, get_recipe
 from ecglib.run import Run, data_entry
 from ecglib.statements import SUPERCLASSES, shown, superclasses_shown
+from ecglib.tables import set_out
 from ecglib.train_reader import LEAST_POSITIVES, TrainedReader, train_reader
 
 CHECK_COHORT = "ptb-xl"
@@ -206,12 +207,7 @@ def statement_table(of: Scored) -> Any:
         for r in table.to_dict("records")
     ]
     table = table.drop(columns=["auc", "ci_low", "ci_high"])
-    return (
-        table.style.hide()
-        .format({"random encoder": "{:.1f}", "chance, up to": "{:.1f}"})
-        .set_properties(subset=["statement", "name", "superclass"], **{"text-align": "left"})
-        .set_uuid("statements")
-    )
+    return set_out(table, ["statement", "name", "superclass"])
 
 
 def metric_rows(run: Run, of: Checked, scored: Scored, held: dict[str, Reliability]) -> list[dict]:

@@ -8,6 +8,7 @@ from ecglib.knowledge.measure import read_statements
 from ecglib.metrics import EVALUATOR_VERSION
 from ecglib.report_realism import TextGap, text_gap
 from ecglib.run import Run
+from ecglib.tables import set_out
 
 N_REPORTS = 12_000
 _SHOWN = {
@@ -27,7 +28,7 @@ def compared(run: Run) -> TextGap | None:
     reports = simulated_store(PRETRAINING_COHORT, N_REPORTS, seed + HELD_OUT_SEED, 100.0).records["report"].tolist()
     found = text_gap(reports, read_statements(folder))
     shown = found.table[list(_SHOWN)].rename(columns=_SHOWN).round(1).reset_index()
-    display(shown.style.hide().format(precision=1).set_uuid("words"))
+    display(set_out(shown, ["part"]))
     display(
         Markdown("Said most often, and by no real cart: " + "; ".join(f"*{text}*" for text, _ in found.never_real[:6]))
     )

@@ -16,6 +16,7 @@ from ecglib.paths import expand
 from ecglib.profiles import get_profile
 from ecglib.run import Run, data_entry
 from ecglib.signals import parse_leads
+from ecglib.tables import set_out
 
 SCORABLE = ("simulated", *datasets.TASKS_OF)
 SETTINGS = {"zero-shot, clinical prompts": "clinical", "zero-shot, class names": "name"}
@@ -106,7 +107,7 @@ def prompt_table(task: str, n: int = 6) -> Any:
         {"class": cls, "name": knowledge.class_name(task, cls), "clinical prompts": "; ".join(prompts[:4]) + " ..."}
         for cls, prompts in knowledge.prompt_set(task, "clinical").items()
     ]
-    return pd.DataFrame(rows[:n]).style.hide().set_properties(**{"text-align": "left"}).set_uuid("prompts")
+    return set_out(pd.DataFrame(rows[:n]), ["class", "name", "clinical prompts"])
 
 
 def score(run: Run, of: Subject, prompts: Mapping[str, Any]) -> list[ev.ZeroShot]:
