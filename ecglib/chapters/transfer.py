@@ -28,8 +28,8 @@ from ecglib.statement_scores import (
 
 STATEMENTS, CLASSES = "statements", "super-classes"
 DEFAULT_READER = "results/reader"
-# Macro AUC in percent that the simulator is to reach on real PTB-XL records.
 LOW = 70.0  # AUC in percent below which a statement is called weak
+# Macro AUC in percent that the simulator is to reach on real PTB-XL records.
 AIMS = {CLASSES: 77.0, STATEMENTS: 82.0, "MI": 78.0, "STTC": 76.0, "CD": 80.0, "HYP": 78.0, "NORM": 84.0}
 
 
