@@ -244,4 +244,5 @@ def record(
             kept = save_predictions(run.folder / f"predictions-{run.run_id}.parquet", [*real, *read.values()])
     run.save_table(pd.DataFrame(metrics), "metrics")
     who = f"reader {run.params['reader']}" if found is not None else "no reader"
-    run.record(metrics, data=data, predictions=kept, notes=f"{who}; cohort {sides.cohort}; labels for scoring alone")
+    notes = f"{who}; cohort {sides.cohort}; labels for scoring and for the counterpart's mixture"
+    run.record(metrics, data=data, predictions=kept, notes=notes)
