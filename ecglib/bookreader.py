@@ -43,6 +43,6 @@ def reader_sentence(root: Path) -> str:
         f"and does not say for which of its tasks, {100 * esi:.1f} %; those are for PTB-XL's whole test set and other "
         "prompts, so no ranking follows. The simulator's ordinary beats were fitted to the signals of the same "
         "records. No record's label was used for it; one sum of labels was, once, and what it changed has stayed "
-        "([protocol](book/protocol.md)). Earlier readers were scored on these records too "
-        "([simulator_realism](notebooks/simulator_realism.py))."
+        "([protocol](book/protocol.md)). Earlier readers were scored on these records too, and the simulator was "
+        "changed after that ([simulator_realism](notebooks/simulator_realism.py))."
     )
