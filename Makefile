@@ -16,6 +16,10 @@ export PYTHONUNBUFFERED := 1
 export TOKENIZERS_PARALLELISM := false
 
 RECIPE ?= demo
+# Where the reader of another recipe than the demo's goes, and the pages of both chapters with it
+OTHER := $(filter-out demo,$(RECIPE))
+TRAINED := results/train_a_reader/$(OTHER:%=recipe-%/)train_a_reader.ipynb
+READ := results/read_an_ecg/$(OTHER:%=reader-%/)read_an_ecg.ipynb
 
 .PHONY: demo reader test book lint bench sync clean
 
@@ -27,8 +31,8 @@ demo: $(READY)
 
 reader: $(READY)
 	$(BIN)/papermill notebooks/train_a_reader.ipynb -p recipe $(RECIPE)
-	$(BIN)/papermill notebooks/read_an_ecg.ipynb
-	@$(BIN)/python -m ecglib.run --scrub results/train_a_reader/train_a_reader.ipynb results/read_an_ecg/read_an_ecg.ipynb
+	$(BIN)/papermill notebooks/read_an_ecg.ipynb $(OTHER:%=-p reader results/reader/%)
+	@$(BIN)/python -m ecglib.run --scrub $(TRAINED) $(READ)
 
 test: $(READY)
 	$(BIN)/ruff check .

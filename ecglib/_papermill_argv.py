@@ -67,15 +67,24 @@ def aside(params: dict) -> list[str]:
     (['ptb-xl', 'seed-2'], [])
     >>> aside({"recipe": "longer"}), aside({"reader": "results/reader/longer"})
     (['recipe-longer'], ['reader-longer'])
+    >>> aside({"reader": "results/checkpoints/reader/demo-seed0-1f2e3d4c/reader"})
+    ['reader-demo-seed0-1f2e3d4c']
     """
     seed = str(params.get("seed") or "0")
     parts = {
         os.path.basename(params.get("dataset") or "simulated"): "simulated",
         f"seed-{int(seed) if seed.isdecimal() else 0}": "seed-0",
-        f"recipe-{params.get('recipe') or 'demo'}": "recipe-demo",
-        f"reader-{os.path.basename(os.path.normpath(params.get('reader') or 'reader'))}": "reader-reader",
+        f"recipe-{os.path.basename(params.get('recipe') or 'demo')}": "recipe-demo",
+        f"reader-{_name_of(params.get('reader') or 'results/reader')}": "reader-reader",
     }
     return [name for name, usual in parts.items() if name != usual]
+
+
+def _name_of(reader: str) -> str:
+    """The last folder of a reader's path; of a changed recipe's, which is called reader too, the one above it."""
+    above, name = os.path.split(os.path.normpath(reader))
+    above = os.path.basename(above)
+    return above if name == "reader" and above not in ("", "results") else name
 
 
 def home(results: str, path: str) -> str:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from ecglib.figures import COLORS, GREY, INK, WIDTH_IN
 from ecglib.probability import Reliability
 
-_COLOR = COLORS["deri"]  # whose network it is
+_COLOR = COLORS["deri"]  # the same in all charts of a reader, which belongs to no paper
 
 
 def reliability_diagram(panels: Mapping[str, Reliability]) -> Figure:

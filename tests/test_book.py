@@ -229,6 +229,23 @@ def test_readme_holds_the_scores_of_the_reader():
     assert found[0].strip() == bookbuild.scores_for_readme(ROOT), "run: python -m ecglib.bookbuild --readme"
 
 
+def test_a_run_that_failed_scores_no_reader(tmp_path):
+    """The newest of the runs that ended well counts, and without one there is a message."""
+    from ecglib.bookreader import reader_sentence
+
+    with pytest.raises(ResultError, match="run it once"):
+        reader_sentence(tmp_path)
+    folder = tmp_path / "results/runs/simulator_realism"
+    shutil.copytree(ROOT / "results/runs/simulator_realism", folder)
+    told = reader_sentence(tmp_path)
+    newest = json.loads(max(folder.glob("*.json")).read_text(encoding="utf-8"))
+    failed = newest | {"status": "failed", "error": {"type": "E", "message": "stopped"}, "metrics": []}
+    failed |= {"created": "2999-01-01T00:00:00Z"}
+    (folder / "29990101T000000Z-000000.json").write_text(json.dumps(failed), encoding="utf-8")
+    assert reader_sentence(tmp_path) == told
+    assert "333 records" in told  # statements are scored on more records than super-classes
+
+
 def test_links_of_the_readme_exist():
     for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
         assert (ROOT / link).exists(), link

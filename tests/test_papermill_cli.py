@@ -201,3 +201,4 @@ def test_what_lies_beside_a_chapter():
     typed = {"dataset": "ptb-xl", "seed": "3", "recipe": "longer"}
     assert argv.aside(typed) == argv.aside(typed | {"seed": 3}) == ["ptb-xl", "seed-3", "recipe-longer"]
     assert argv.aside({"seed": None, "reader": "results/reader/"}) == []
+    assert argv.aside({"recipe": "../longer", "reader": "elsewhere/reader"}) == ["recipe-longer", "reader-elsewhere"]

@@ -19,6 +19,7 @@ from ecglib.paths import expand, sha256_of
 from ecglib.reader import SHORTEST_S, Reader
 from ecglib.run import Run
 from ecglib.signals import LEADS, fill_missing, quality
+from ecglib.statements import shown
 from ecglib.tables import set_out
 
 SEED = 4_000_037  # added to the seed of the simulated record: no reader has seen it
@@ -143,6 +144,7 @@ def statements(of: Reader, ecg: Record, n: int = 15) -> pd.DataFrame:
     """The ``n`` statements with the highest probability; ``there`` tells of a simulated record what is true."""
     p = of.probabilities(ecg.ecg_mv[None], ecg.hz)[0]
     usual = of.about["calibration"]["prevalence"]
+    there = shown([ecg.findings], of.codes)[0]
     rows = []
     for c in np.argsort(-p, kind="stable")[:n]:
         code = of.codes[c]
@@ -154,7 +156,7 @@ def statements(of: Reader, ecg: Record, n: int = 15) -> pd.DataFrame:
                 "probability, %": round(100 * float(p[c]), 1),
                 "in the population, %": round(100 * usual[code], 1),
             }
-            | ({"there": "yes" if code in ecg.findings else ""} if ecg.findings else {})
+            | ({"there": "yes" if there[c] else ""} if ecg.findings else {})
         )
     return pd.DataFrame(rows)
 
@@ -185,8 +187,8 @@ def measurements(ecg: Record) -> Any:
     for key, (name, unit, low, high) in NORMAL.items():
         value = found[key]
         verdict = "not to be told" if np.isnan(value) else "below" if value < low else "above" if value > high else ""
-        shown = "–" if np.isnan(value) else f"{value:.0f}"
-        rows[name] = {"measured": shown, "unit": unit, "normal": f"{low} to {high}", "beside it": verdict}
+        said = "–" if np.isnan(value) else f"{value:.0f}"
+        rows[name] = {"measured": said, "unit": unit, "normal": f"{low} to {high}", "beside it": verdict}
     for name, wave in (("highest R", "r"), ("deepest S", "s")):
         lead = max(LEADS, key=lambda lead: found[f"{wave}_mv_{lead}"])
         rows[name] = {"measured": f"{lead} {found[f'{wave}_mv_{lead}']:.2f}", "unit": "mV"}

@@ -28,8 +28,8 @@ from ecglib.statement_scores import (
 
 STATEMENTS, CLASSES = "statements", "super-classes"
 DEFAULT_READER = "results/reader"
-# Macro AUC in percent that the simulator is to reach on real PTB-XL records.
 LOW = 70.0  # AUC in percent below which a statement is called weak
+# Macro AUC in percent that the simulator is to reach on real PTB-XL records.
 AIMS = {CLASSES: 77.0, STATEMENTS: 82.0, "MI": 78.0, "STTC": 76.0, "CD": 80.0, "HYP": 78.0, "NORM": 84.0}
 
 
@@ -244,4 +244,5 @@ def record(
             kept = save_predictions(run.folder / f"predictions-{run.run_id}.parquet", [*real, *read.values()])
     run.save_table(pd.DataFrame(metrics), "metrics")
     who = f"reader {run.params['reader']}" if found is not None else "no reader"
-    run.record(metrics, data=data, predictions=kept, notes=f"{who}; cohort {sides.cohort}; labels for scoring alone")
+    notes = f"{who}; cohort {sides.cohort}; labels for scoring and for the counterpart's mixture"
+    run.record(metrics, data=data, predictions=kept, notes=notes)

@@ -77,13 +77,15 @@ def _watch(pool_of: weakref.ref, every_s: float = 0.5, grace_s: float = 1.0) -> 
             return
         if any(process.exitcode for process in list(pool._processes.values())):
             time.sleep(grace_s)  # in which the pool notices by itself, but for an answer that was begun
-            if pool._broken or pool._processes is None:
+            processes, answers = pool._processes, pool._result_queue  # which a shutdown meanwhile takes from the pool
+            if pool._broken or processes is None or answers is None:
                 return
-            for process in list(pool._processes.values()):
+            for process in list(processes.values()):
                 process.kill()
                 process.join()
-            writer = pool._result_queue._writer  # the last one open: once it is closed, who waits reads the end
+            writer = answers._writer  # the last one open: once it is closed, who waits reads the end
             handle, writer._handle = writer._handle, None  # in this order, since the pool closes it too
-            os.close(handle)
+            if handle is not None:
+                os.close(handle)
             return
         del pool
