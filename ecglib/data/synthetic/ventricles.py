@@ -48,17 +48,20 @@ USUAL_FACTOR = 0.95  # of `finish` for a normal QRS
 FIBRES, FIBRE_MV = 5, 0.075
 _GRID_MS = np.arange(-60.0, 260.0, 2.0)  # on which the ends of a QRS are found
 _TURNED = frozenset("CRBBB CLBBB LAFB LPFB LAXIS RAXIS RVH WPW IVCD".split())
-# Territory: direction from the heart's middle towards the scar, and the scar's place (cm).
+# Territory: direction and place (cm) of the one dipole that the twelve leads see as they see a scar or injury there.
+# Leads that show each wall: Bayes de Luna et al., Circulation 2006;114:1755-1760; Thygesen et al., Circulation
+# 2018;138:e618-e651. Lead vectors fitted to whole hearts let V3-V5 see what points down, so that the
+# lower wall points a little back and to the right too, as the reciprocal leads V2 and aVL want it.
 TERRITORY = {
     "AS": ((-0.10, 0.0, 1.0), (-0.5, 0.0, 2.5)),
     "A": ((0.30, 0.05, 0.95), (1.0, 0.3, 2.6)),
-    "AL": ((0.80, -0.10, 0.60), (2.5, 0.0, 2.0)),
-    "L": ((0.93, -0.35, 0.0), (3.0, -0.5, 0.0)),
-    "I": ((-0.08, 1.0, -0.08), (0.0, 2.0, 0.0)),
-    "IL": ((0.50, 0.85, 0.0), (1.8, 1.6, 0.0)),
+    "AL": ((0.90, -0.03, 0.44), (2.0, 0.4, 0.8)),
+    "L": ((0.99, -0.13, -0.09), (2.3, 0.6, -0.3)),
+    "I": ((-0.26, 0.84, -0.48), (3.0, 3.1, 2.6)),
+    "IL": ((0.17, 0.85, -0.51), (3.1, 3.4, 2.6)),
     "P": ((0.05, 0.10, -1.0), (0.8, 0.0, -1.8)),
-    "IP": ((-0.05, 0.80, -0.60), (0.3, 1.5, -1.2)),
-    "IPL": ((0.45, 0.70, -0.55), (1.5, 1.5, -1.2)),
+    "IP": ((-0.24, 0.72, -0.65), (2.6, 2.9, 2.3)),
+    "IPL": ((0.13, 0.70, -0.70), (3.1, 2.9, 2.4)),
 }
 TERRITORY = {k: (np.array(d) / np.linalg.norm(d), np.array(p)) for k, (d, p) in TERRITORY.items()}
 
