@@ -9,7 +9,8 @@ import math
 import numpy as np
 
 from ecglib.data.synthetic.population import usual
-from ecglib.data.synthetic.ventricles import TERRITORY, Activation
+from ecglib.data.synthetic.territories import TERRITORY
+from ecglib.data.synthetic.ventricles import Activation
 from ecglib.data.synthetic.waves import Waves
 
 U_FORWARD = np.array([0.0, 0.15, 0.4])  # U follows T, but is tallest in V2 and V3

@@ -12,6 +12,7 @@ import numpy as np
 
 from ecglib.data.synthetic.body import leads_from_electrodes
 from ecglib.data.synthetic.population import FRONT_AT, FRONT_WIDTH, FRONTS, usual
+from ecglib.data.synthetic.territories import scarred
 from ecglib.data.synthetic.waves import Waves
 
 # Where the wavefronts of a normal activation are when they pass (cm)
@@ -48,22 +49,6 @@ USUAL_FACTOR = 0.95  # of `finish` for a normal QRS
 FIBRES, FIBRE_MV = 5, 0.075
 _GRID_MS = np.arange(-60.0, 260.0, 2.0)  # on which the ends of a QRS are found
 _TURNED = frozenset("CRBBB CLBBB LAFB LPFB LAXIS RAXIS RVH WPW IVCD".split())
-# Territory: direction and place (cm) of the one dipole that the twelve leads see as they see a scar or injury there.
-# Leads that show each wall: Bayes de Luna et al., Circulation 2006;114:1755-1760; Thygesen et al., Circulation
-# 2018;138:e618-e651. Lead vectors fitted to whole hearts let V3-V5 see what points down, so that the
-# lower wall points a little back and to the right too, as the reciprocal leads V2 and aVL want it.
-TERRITORY = {
-    "AS": ((-0.10, 0.0, 1.0), (-0.5, 0.0, 2.5)),
-    "A": ((0.30, 0.05, 0.95), (1.0, 0.3, 2.6)),
-    "AL": ((0.90, -0.03, 0.44), (2.0, 0.4, 0.8)),
-    "L": ((0.99, -0.13, -0.09), (2.3, 0.6, -0.3)),
-    "I": ((-0.26, 0.84, -0.48), (3.0, 3.1, 2.6)),
-    "IL": ((0.17, 0.85, -0.51), (3.1, 3.4, 2.6)),
-    "P": ((0.05, 0.10, -1.0), (0.8, 0.0, -1.8)),
-    "IP": ((-0.24, 0.72, -0.65), (2.6, 2.9, 2.3)),
-    "IPL": ((0.13, 0.70, -0.70), (3.1, 2.9, 2.4)),
-}
-TERRITORY = {k: (np.array(d) / np.linalg.norm(d), np.array(p)) for k, (d, p) in TERRITORY.items()}
 
 
 def turn(rows: np.ndarray, angle_deg: float, plane: tuple[int, int] = (2, 3)) -> None:
@@ -234,7 +219,7 @@ def conducted(case, body, rng) -> Activation:
         rows[:, 1] *= 1.15
         rows = np.vstack([rows, _slurs(rng, 3, 85, 0.25)])
     if case.infarct:
-        rows = _scar(case, rng, rows)
+        rows = scarred(case, rng, rows)
     rough = 0.2 if has("ABQRS") else 0.05 * np.exp(0.4 * rng.standard_normal())
     rows = np.concatenate([rows, _slurs(rng, 3, 78, rough), _fibres(rng)])
     rows[:, 2:5] *= case.voltage
@@ -261,26 +246,6 @@ def conducted(case, body, rng) -> Activation:
         rows = np.vstack([delta, rows])
     skew = np.exp(0.05 * rng.standard_normal(len(rows)))
     return finish(rows, body, target, normal_area * case.voltage * 0.9, skew)
-
-
-def _scar(case, rng, rows):
-    """Dead muscle makes no current: forces towards it are lost early, and the opposite wall is unopposed."""
-    towards, place = TERRITORY[case.infarct]
-    posterior = case.infarct == "P"
-    depth = case.scar
-    n = min(len(rows), 5)
-    along = np.maximum(rows[:n, 2:5] @ towards, 0) * _LOSS.get(case.infarct, _LOSS[""])[:n] * min(depth, 1.0)
-    rows[:n, 2:5] -= along[:, None] * towards
-    away = -towards * depth * (rng.uniform(*_UNOPPOSED.get(case.infarct, (0.35, 0.70))))
-    centre, width = (46, 9) if posterior else (rng.uniform(19, 26), rng.uniform(7.5, 10.5))
-    return np.vstack([rows, [centre, width, *away, *place]])
-
-
-# What each wavefront loses of its force towards a scar: the early ones most, the lateral wall its main front, the
-# posterior wall what is activated late; and how much (mV) the opposite wall then points away, from and to.
-_LATE, _LATERAL = np.array([0.0, 0.1, 0.4, 0.75, 0.5]), np.array([0.9, 0.95, 0.8, 0.4, 0.1])
-_LOSS = {"": np.array([0.9, 0.9, 0.6, 0.25, 0.1]), "P": _LATE, **dict.fromkeys(("L", "AL"), _LATERAL)}
-_UNOPPOSED = {"P": (0.45, 0.80), "L": (0.45, 0.85), "AL": (0.55, 0.95), "A": (0.25, 0.58), "AS": (0.25, 0.58)}
 
 
 def ventricular(body, rng, voltage, kind="V") -> Activation:
