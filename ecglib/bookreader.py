@@ -3,22 +3,27 @@
 from pathlib import Path
 
 from ecglib import results
+from ecglib.checkpoint import weights_named
 from ecglib.errors import ResultError
 
 
 def reader_sentence(root: Path) -> str:
     """The newest scores of ``results/reader`` on real PTB-XL records, beside the printed ones of zero-shot methods.
 
-    Raises ResultError without a run record of them.
+    Raises ResultError without a run record of these weights.
     """
     records = [results.read_record(path) for path in sorted((root / "results/runs/simulator_realism").glob("*.json"))]
     usual = {"dataset": "ptb-xl", "reader": "results/reader", "seed": 0}
+    whose = weights_named(root / "results/reader")
     records = [
-        record for record in records if record["status"] == "ok" and usual.items() <= record["parameters"].items()
+        record
+        for record in records
+        if record["status"] == "ok" and usual.items() <= record["parameters"].items() and whose in record["notes"]
     ]
     if not records:
         raise ResultError(
-            "no run record of simulator_realism with dataset ptb-xl, results/reader and seed 0; run it once"
+            f"no run record of simulator_realism with dataset ptb-xl, seed 0 and the {whose} in results/reader; run it "
+            "with them once"
         )
     newest = max(records, key=lambda record: record["created"])
     rows = [row for row in newest["metrics"] if row["method"] == "reader" and row["data_kind"] != "simulated"]

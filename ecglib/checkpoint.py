@@ -62,6 +62,11 @@ def read_config(folder: str | Path) -> dict:
     return config
 
 
+def weights_named(folder: str | Path) -> str:
+    """Which weights lie in ``folder``, for notes: ``weights`` and the first digits of their hash."""
+    return f"weights {read_config(folder)['weights_sha256'][:12]}"
+
+
 def from_pretrained(folder: str | Path, paper: str | None = None) -> nn.Module:
     """The model in ``folder``, in evaluation mode.
 

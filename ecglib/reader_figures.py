@@ -38,8 +38,9 @@ def probability_bars(names: Sequence[str], probabilities: np.ndarray, usual: np.
     ax = fig.subplots()
     y = np.arange(len(names))
     ax.barh(y, 100 * np.asarray(probabilities), height=0.6, color=_COLOR, linewidth=0)
-    for at, value in zip(y, probabilities, strict=True):
-        ax.text(max(100 * value, 100 * usual[at]) + 1, at, f"{100 * value:.0f} %", va="center", fontsize=9)
+    for at, value, tick in zip(y, 100 * np.asarray(probabilities), 100 * np.asarray(usual), strict=True):
+        beyond = tick if value < tick < value + 9 else value  # the words stand behind their bar, not on a tick
+        ax.text(beyond + 1, at, f"{value:.0f} %", va="center", fontsize=9)
     ax.vlines(100 * np.asarray(usual), y - 0.38, y + 0.38, color=INK, linewidth=1.4)
     label = "probability (%); the tick is the share in the calibrating population"
     ax.set(yticks=y, yticklabels=names, xlim=(0, 108), ylim=(len(names) - 0.5, -0.5), xlabel=label)

@@ -17,10 +17,11 @@
 # cardiac entity of K-MERL {cite:p}`k_merl`. It is trained on simulated ECGs and simulated reports, then cut down to the
 # ECG side of the network, one vector per statement, and one curve per statement that turns a cosine into a probability.
 #
-# **No real label has a part in it, and no real record is opened**, neither in training nor in choosing anything; a test
-# of this project watches every file. The simulator itself knows of real hearts what is in textbooks, and how large and
-# in which direction their waves usually are: those sizes were fitted, before all this, to recordings without their
-# labels, and the table below names which. What a reader is worth on real patients is for labelled records to say.
+# **No real record is opened**, neither in training nor in choosing anything; a test of this project watches every
+# file. The simulator itself knows of real hearts what is in textbooks, and how large and in which direction their waves
+# usually are: those sizes were fitted, before all this, to recordings without their labels, and the table below names
+# which ({doc}`the protocol </book/protocol>` tells of one sum of labels that had a part once). What a reader is worth
+# on real patients is for labelled records to say.
 #
 # **At a glance**
 #
@@ -30,7 +31,7 @@
 # | calibrated on | other simulated ECGs, of another population, whose prevalences the probabilities have |
 # | checked on | fresh simulated ECGs that neither has seen |
 # | machine | two CPU cores with `recipe = "demo"`; the table below says how long |
-# | result | a folder of three megabytes that needs no text encoder and no network |
+# | result | a folder of two megabytes that needs no text encoder and no network |
 
 # %% tags=["parameters"]
 recipe: str = "demo"  # demo (two CPU cores, minutes) or longer (more records and passes; better with a GPU)

@@ -233,7 +233,8 @@ def test_a_run_that_failed_scores_no_reader(tmp_path):
     """The newest of the runs that ended well counts, and without one there is a message."""
     from ecglib.bookreader import reader_sentence
 
-    with pytest.raises(ResultError, match="run it once"):
+    shutil.copytree(ROOT / "results/reader", tmp_path / "results/reader")
+    with pytest.raises(ResultError, match="run it with them once"):
         reader_sentence(tmp_path)
     folder = tmp_path / "results/runs/simulator_realism"
     shutil.copytree(ROOT / "results/runs/simulator_realism", folder)
@@ -244,6 +245,10 @@ def test_a_run_that_failed_scores_no_reader(tmp_path):
     (folder / "29990101T000000Z-000000.json").write_text(json.dumps(failed), encoding="utf-8")
     assert reader_sentence(tmp_path) == told
     assert "333 records" in told  # statements are scored on more records than super-classes
+    config = tmp_path / "results/reader/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"weights_sha256": "f" * 64}))
+    with pytest.raises(ResultError, match="the weights ffffffffffff"):
+        reader_sentence(tmp_path)  # those scores are of another reader
 
 
 def test_links_of_the_readme_exist():

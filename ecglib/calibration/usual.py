@@ -38,7 +38,8 @@ def statistics(hearts: dict[str, np.ndarray], chest: np.ndarray) -> dict[str, np
     form, size, t, st, t_size = form[core], size[core], t[core], st[core], t_size[core]
     # P is small and no lead but these three shows it well: a fit to all would trade II for the noise of the chest
     p = hearts["p"][core][..., seen.ANCHORS] @ np.linalg.inv(field[seen.ANCHORS]).T  # (N, 2, 3)
-    p = p[np.isfinite(p).all(axis=(1, 2))]
+    there = np.isfinite(p).all(axis=(1, 2))
+    p, p_leads = p[there], hearts["p"][core][there].reshape(-1, 8)
     net = form.reshape(-1, FRONTS, 3).sum(axis=1) @ limb_vectors().T  # (N, 2): I and II
     axis = np.degrees(np.arctan2((net[:, 1] - 0.5 * net[:, 0]) * 2 / np.sqrt(3), net[:, 0]))
     unit_t = t / t_size[:, None]
@@ -71,6 +72,7 @@ def statistics(hearts: dict[str, np.ndarray], chest: np.ndarray) -> dict[str, np
         "st_of_t": np.array(st_of_t),
         "st_spread": np.cov((st - st_of_t * t).T),
         "p": np.median(p, axis=0),
+        "p_chest": np.linalg.lstsq(p.reshape(-1, 3), p_leads[:, 2:][:, FITTED_CHEST], rcond=None)[0].T,
         "p_spread": 0.741 * (np.percentile(p, 75, axis=0) - np.percentile(p, 25, axis=0)),
     }
 
@@ -80,6 +82,8 @@ def moved(of: Population, real: dict, simulated: dict, field_of_place) -> Popula
     d = {name: STEP * (real[name] - simulated[name]) for name in real}
     chest = of.chest.copy()
     chest[FITTED_CHEST] += d["chest"]
+    p_chest = of.p_chest.copy()
+    p_chest[FITTED_CHEST] += d["p_chest"]
     scale = float(np.exp(d["size"][0]))
     norm = np.linalg.norm(of.fronts)
     form = of.fronts / norm + d["fronts"]
@@ -102,6 +106,7 @@ def moved(of: Population, real: dict, simulated: dict, field_of_place) -> Popula
         st_mv=of.st_mv + d["st"],
         st_of_t=of.st_of_t + float(d["st_of_t"]),
         p_mv=of.p_mv + d["p"],
+        p_chest=p_chest,
         p_spread_mv=np.clip(of.p_spread_mv * (real["p_spread"] / simulated["p_spread"]) ** STEP, 0.004, 0.05),
         st_modes=_matched(of.st_modes, real["st_spread"], simulated["st_spread"], 3),
     )

@@ -192,9 +192,10 @@ def measurements(ecg: Record) -> Any:
     for name, wave in (("highest R", "r"), ("deepest S", "s")):
         lead = max(LEADS, key=lambda lead: found[f"{wave}_mv_{lead}"])
         rows[name] = {"measured": f"{lead} {found[f'{wave}_mv_{lead}']:.2f}", "unit": "mV"}
-    moved = [lead for lead in LEADS if lead != "aVR" and abs(found[f"st_mv_{lead}"]) > 0.1]
+    limits = {lead: 0.2 if lead in ("V2", "V3") else 0.1 for lead in LEADS if lead != "aVR"}
+    moved = [lead for lead, limit in limits.items() if abs(found[f"st_mv_{lead}"]) > limit]
     st = ", ".join(f"{lead} {found[f'st_mv_{lead}']:+.2f}" for lead in moved)
-    rows["ST beyond 0.1 mV"] = {"measured": st or "in no lead", "unit": "mV", "normal": "in no lead"}
+    rows["ST beyond 0.1 mV (V2, V3: 0.2)"] = {"measured": st or "in no lead", "unit": "mV", "normal": "in no lead"}
     table = pd.DataFrame(rows).T.fillna("")
     return table.style.set_properties(**{"text-align": "left"}).set_uuid(sha256_of(table.to_csv(), 8))
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from IPython.display import Markdown, display
 
 from ecglib import chapters, figures, knowledge
@@ -23,8 +22,6 @@ from ecglib.metrics import EVALUATOR_VERSION, MacroAuc, between_networks, chance
 from ecglib.paths import sha256_of
 from ecglib.probability import Reliability, reliability
 from ecglib.profiles import get_profile
-from ecglib.reader import Reader
-from ecglib.reader_model import ReaderModel
 from ecglib.recipes import CHECK_SEED, RECIPES, Recipe, get_recipe
 from ecglib.run import Run, data_entry
 from ecglib.statements import SUPERCLASSES, shown, superclasses_shown
@@ -169,9 +166,7 @@ def statement_aucs(run: Run, made: TrainedReader, of: Checked) -> Scored:
                     repeats=p["n_bootstrap"], seed=p["seed"])  # fmt: skip
     untrained = []
     for number in range(get_profile(p["profile"]).random_encoders):
-        torch.manual_seed(UNTRAINED_SEED + number)
-        model = ReaderModel(made.model.config, made.model.text_encoder).to(reader.vectors.device)
-        fresh = Reader.of(model, reader.prompts, reader.sampling_rate_hz, {})
+        fresh = reader.untrained(UNTRAINED_SEED + number)
         untrained.append(100 * class_auc(of.truth, answers(fresh.scores, of.store)))
     untrained = np.array(untrained)
     positives = of.truth.sum(axis=0)

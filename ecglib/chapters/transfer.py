@@ -10,6 +10,7 @@ import pandas as pd
 from ecglib import figures
 from ecglib.answers import answers
 from ecglib.chapters.zero_shot import UNTRAINED_SEED
+from ecglib.checkpoint import weights_named
 from ecglib.data.store import RecordStore
 from ecglib.errors import ParameterError
 from ecglib.metrics import EVALUATOR_VERSION, between_networks, chance_macro_auc
@@ -243,6 +244,7 @@ def record(
         if real or read:
             kept = save_predictions(run.folder / f"predictions-{run.run_id}.parquet", [*real, *read.values()])
     run.save_table(pd.DataFrame(metrics), "metrics")
-    who = f"reader {run.params['reader']}" if found is not None else "no reader"
+    named = run.params["reader"]
+    who = f"reader {named}, {weights_named(expand(named))}" if found is not None else "no reader"
     notes = f"{who}; cohort {sides.cohort}; labels for scoring and for the counterpart's mixture"
     run.record(metrics, data=data, predictions=kept, notes=notes)

@@ -12,6 +12,8 @@ from ecglib.data.synthetic.body import limb_vectors
 from ecglib.errors import DataError, ParameterError
 
 RNG = np.random.default_rng(0)
+# Chest leads that see the atria otherwise than the ventricles, but for V2
+ATRIA = population.usual().chest * np.array([[1.5], [1], [0.3], [0.3], [0.4], [0.5]])
 
 
 def planted_hearts(n: int, field: np.ndarray, fronts: np.ndarray, spread: float, noise_mv: float = 0.002):
@@ -25,7 +27,8 @@ def planted_hearts(n: int, field: np.ndarray, fronts: np.ndarray, spread: float,
     st = np.array([0.01, 0.0, 0.03]) + 0.01 * rng.standard_normal((n, 3))
     p = np.array([[0.08, 0.06, 0.02], [0.1, 0.05, -0.05]]) + 0.01 * rng.standard_normal((n, 2, 3))
     p[::7] = np.nan  # atria that fibrillate
-    hearts = {"qrs": qrs, "st": st @ field.T, "t": t @ field.T, "p": p @ field.T}
+    deep = np.vstack([field[:2], ATRIA])
+    hearts = {"qrs": qrs, "st": st @ field.T, "t": t @ field.T, "p": p @ deep.T}
     noisy = {name: value + noise_mv * rng.standard_normal(value.shape) for name, value in hearts.items()}
     return noisy, own / size[:, None]
 
@@ -45,6 +48,7 @@ def test_fronts_and_lead_vectors_that_were_planted_are_found():
     np.testing.assert_allclose(st, [0.01, 0, 0.03], atol=0.01)
     np.testing.assert_allclose(found["p"], [[0.08, 0.06, 0.02], [0.1, 0.05, -0.05]], atol=0.003)
     np.testing.assert_allclose(found["p_spread"], 0.01, rtol=0.35)
+    np.testing.assert_allclose(found["p_chest"], ATRIA[usual.FITTED_CHEST], atol=0.03)
 
 
 def test_the_ill_are_left_out_of_the_densest_part():

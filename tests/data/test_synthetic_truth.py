@@ -1,9 +1,14 @@
 """Planted truth: what the simulator says of a tracing can be measured in the tracing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from ecglib.data.synthetic import simulate_tracing
+from ecglib.data.synthetic.atria import sinus_p
+from ecglib.data.synthetic.body import average_body, leads_from_electrodes
+from ecglib.data.synthetic.patients import sample_case
 from ecglib.signals import LEADS
 
 LEAD = {name: i for i, name in enumerate(LEADS)}
@@ -181,3 +186,18 @@ def test_tall_p_waves_are_those_of_an_enlarged_right_atrium():
     enlarged = [tracing(["RAO/RAE"], index, 100)[3]["p_amp_mv"] for index in range(20)]
     assert max(healthy) <= 0.26
     assert min(enlarged) >= 0.24
+
+
+@pytest.mark.parametrize("swap", [None, (0, 1), (1, 2)])
+def test_no_p_wave_grows_beyond_what_is_seen(swap):
+    """Also where limb electrodes are exchanged, so that the recorded lead II is another one."""
+    order = np.arange(9)
+    if swap:
+        order[list(swap)] = order[list(swap)[::-1]]
+    body = dataclasses.replace(average_body(), order=order)
+    for codes in ({"RAO/RAE"}, {"RAO/RAE", "LAO/LAE"}, set()):
+        for seed in range(200):
+            case = sample_case((60.0, "F", 0.3), codes, np.random.default_rng([seed, 0]))
+            waves = sinus_p(case, body, np.random.default_rng([seed, 1]))
+            p_mv = leads_from_electrodes(waves.sample(np.arange(0.0, 200.0, 2.0)))
+            assert np.abs(p_mv).max() < 0.8, (codes, seed)

@@ -22,11 +22,11 @@ def sinus_p(case, body, rng) -> Waves:
     gap, width = 39.0 + 10.0 * z[8], 19.0
     if has("LAO/LAE"):
         gap = rng.uniform(56, 80)
-        left *= rng.uniform(1.7, 2.6)
-        left[2] -= 0.08 * rng.uniform(0.7, 1.5)
+        left *= rng.uniform(1.6, 2.2)
+        left[2] -= 0.06 * rng.uniform(0.7, 1.5)
         width = 17.0
     if has("RAO/RAE"):
-        right *= rng.uniform(3.4, 4.8)
+        right *= rng.uniform(1.8, 2.8) * np.array([1.0, 1.0, 0.6])
         right[1] += 0.05
         gap, width = min(gap, 34.0), 16.0
     if has("PWC"):
@@ -43,18 +43,29 @@ def sinus_p(case, body, rng) -> Waves:
         [first + gap, width * 1.1, width * 1.05],
         [first + gap + 95, 60.0, 60.0],  # atrial recovery, small and opposite
     ]
+    right, left = _tall_or_not(right, left, body, gap / (1.1 * width), has("RAO/RAE"))
     sources = _P_PLACES.copy()
     sources[0, :3], sources[1, :3], sources[2, :3] = right, left, -0.07 * (right + left)
-    waves = Waves(np.array(shape), sources).see(body)
-    early, late = (waves.weights[2, :2] - waves.weights[0, :2]).tolist()  # in II
-    between, across = (math.exp(-0.5 * (part * gap / (1.1 * width)) ** 2) for part in (0.5, 1.0))
-    height = max(early + across * late, late + across * early, between * (early + late))
-    tall = has("RAO/RAE")
-    if tall != (height > TALL_MV):
-        factor = TALL_MV * (1.08 if tall else 0.92) / height
-        waves.sources[:, :3] *= factor
-        waves.weights *= factor
-    return waves
+    return Waves(np.array(shape), sources).see(body, of.p_chest)
+
+
+def _tall_or_not(right, left, body, apart, tall):
+    """Both dipoles so that P in lead II, electrodes in their places, is on the side of `TALL_MV` where it belongs.
+
+    ``apart``: the time between them in widths. What a tall P lacks is added to the right atrium along lead II; one that
+    is too tall shrinks as a whole.
+    """
+    lead_ii = body.limb[2] - body.limb[0]
+    early, late = float(lead_ii @ right), float(lead_ii @ left)
+    between, across = math.exp(-0.125 * apart**2), math.exp(-0.5 * apart**2)
+    first = early + across * late
+    height = max(first, late + across * early, between * (early + late))
+    if tall and height <= TALL_MV:
+        right = right + (1.08 * TALL_MV - first) / (lead_ii @ lead_ii) * lead_ii
+    elif height > TALL_MV and not tall:
+        factor = 0.92 * TALL_MV / height
+        right, left = factor * right, factor * left
+    return right, left
 
 
 def ectopic_p(body, rng, retrograde=False) -> Waves:
@@ -66,7 +77,7 @@ def ectopic_p(body, rng, retrograde=False) -> Waves:
     vector *= 0.10 * rng.uniform(0.8, 1.5) / np.linalg.norm(vector)
     second = vector * rng.uniform(0.4, 1.0) + 0.03 * rng.standard_normal(3)
     shape = np.array([[30.0, 13.0, 15.0], [56.0, 15.0, 14.0]])
-    return Waves(shape, np.hstack([np.stack([vector, second]), [[0, -4.0, 0]] * 2])).see(body)
+    return Waves(shape, np.hstack([np.stack([vector, second]), [[0, -4.0, 0]] * 2])).see(body, usual().p_chest)
 
 
 def fibrillation(body, rng, t_s: np.ndarray) -> np.ndarray:
@@ -86,7 +97,7 @@ def fibrillation(body, rng, t_s: np.ndarray) -> np.ndarray:
         waves.append(wave * np.interp(t_s, coarse, strength))
         vector = np.array([-0.25, 0.45, 0.80]) + 0.5 * rng.standard_normal(3)
         sources.append([*(vector * size * (1.0 if k == 0 else 0.5)), -2.0, -3.0, 0.0])
-    return (body.weights(np.array(sources)) @ np.stack(waves)).astype(np.float32)
+    return (body.weights(np.array(sources), usual().p_chest) @ np.stack(waves)).astype(np.float32)
 
 
 def flutter(body, rng, t_s: np.ndarray, cycle_s: float, first_s: float) -> np.ndarray:
@@ -102,4 +113,4 @@ def flutter(body, rng, t_s: np.ndarray, cycle_s: float, first_s: float) -> np.nd
     v1 = np.array([0.10, 0.85, 0.05]) * sign + 0.15 * rng.standard_normal(3)
     v2 = np.array([-0.25, 0.10, 0.75]) * sign + 0.15 * rng.standard_normal(3)
     sources = np.array([[*(v1 * size * 0.75), 0, -2.0, 0], [*(v2 * size * 0.6), -3.0, -3.0, 1.0]])
-    return (body.weights(sources) @ np.stack([saw, spike])).astype(np.float32)
+    return (body.weights(sources, usual().p_chest) @ np.stack([saw, spike])).astype(np.float32)

@@ -46,13 +46,16 @@ class Body:
     chest_gain: np.ndarray
     order: np.ndarray
 
-    def weights(self, sources: np.ndarray) -> np.ndarray:
+    def weights(self, sources: np.ndarray, chest: np.ndarray | None = None) -> np.ndarray:
         """Electrode potentials (9, K) in mV of K dipoles; ``sources`` (K, 6): vector, then place in cm.
 
         The place is relative to the heart's middle. A source near an electrode weighs more there: the
-        published lead vector is corrected by the difference of two point-dipole fields.
+        published lead vector is corrected by the difference of two point-dipole fields. Sources that lie deep have
+        lead vectors of their own, ``chest`` (6, 3), wherever they are.
         """
         vector = sources[:, :3].T  # (3, K)
+        if chest is not None:
+            return np.concatenate([self.limb @ vector, chest @ vector * self.chest_gain[:, None]])[self.order]
         far, weight = _chest_field()
         from_source = (self.chest_cm - HEART_CM)[:, None] - sources[:, 3:]  # (6, K, 3)
         square = np.vecdot(from_source, from_source)

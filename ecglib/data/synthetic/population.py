@@ -27,7 +27,8 @@ class Population:
     a normal number of each. ``axis`` mean and spread in degrees at 50 years; ``voltage_spread`` of the logarithm.
     T: mean unit ``t_vector`` (3,), its change per 40 degrees of QRS axis, modes (3, 3), size in mV and spread of its
     logarithm, and place in cm. ST: mean (3,) in mV, share of the T vector, modes (3, 3). P: right and left atrium
-    (2, 3) in mV and the spreads of each component.
+    (2, 3) in mV, the spreads of each component, and ``p_chest`` (6, 3): V1-V6 see the atria, which lie deep, by lead
+    vectors of their own.
     near, limb, chest: how differently bodies and electrodes weigh the same heart.
     """
 
@@ -47,6 +48,7 @@ class Population:
     st_modes: np.ndarray
     p_mv: np.ndarray
     p_spread_mv: np.ndarray
+    p_chest: np.ndarray
     near: float
     limb: float
     chest_spread: float
@@ -64,7 +66,7 @@ def load(path: Path = FILE) -> Population:
         raise ParameterError(f"{path.name}: {sorted(odd)} missing or not known; make it: python -m ecglib.calibration")
     values = {name: np.array(value, dtype=float) for name, value in read.items()}
     shapes = {"chest": (6, 3), "fronts": (3 * FRONTS,), "axis": (2,), "t_modes": (3, 3), "st_modes": (3, 3)}
-    shapes |= {"p_mv": (2, 3), "p_spread_mv": (2, 3)}
+    shapes |= {"p_mv": (2, 3), "p_spread_mv": (2, 3), "p_chest": (6, 3)}
     shapes |= dict.fromkeys(("t_vector", "t_by_axis", "t_place_cm", "st_mv"), (3,))
     shapes["front_modes"] = (len(values["front_modes"]), 3 * FRONTS)
     for name, value in values.items():

@@ -48,6 +48,7 @@ FAINT_MS = 8.0
 USUAL_FACTOR = 0.95  # of `finish` for a normal QRS
 FIBRES, FIBRE_MV = 5, 0.075
 _GRID_MS = np.arange(-60.0, 260.0, 2.0)  # on which the ends of a QRS are found
+_FROM_MUSCLE = frozenset("CRBBB CLBBB IVCD WPW".split())
 _TURNED = frozenset("CRBBB CLBBB LAFB LPFB LAXIS RAXIS RVH WPW IVCD".split())
 
 
@@ -124,13 +125,13 @@ def _slurs(rng, n, span_ms, size):
     return rows
 
 
-def _fibres(rng):
+def _fibres(rng, size):
     """Fine structure, the same in every beat: small groups of fibres that fire at once. They carry the QRS above 50 Hz;
     smooth wavefronts alone have nothing there (Flowers et al., Circulation 1969;39:531-539)."""
     rows = np.empty((FIBRES, 8))
     rows[:, 0] = 78.0 * rng.uniform(0.08, 0.85, FIBRES)
     rows[:, 1] = rng.uniform(1.1, 2.4, FIBRES)
-    rows[:, 2:5] = FIBRE_MV * np.exp(0.3 * rng.standard_normal()) * rng.standard_normal((FIBRES, 3)) * [0.7, 1.0, 1.1]
+    rows[:, 2:5] = size * np.exp(0.3 * rng.standard_normal()) * rng.standard_normal((FIBRES, 3)) * [0.7, 1.0, 1.1]
     rows[:, 5:] = rng.uniform(-4.5, 4.5, (FIBRES, 3))
     return rows
 
@@ -221,7 +222,9 @@ def conducted(case, body, rng) -> Activation:
     if case.infarct:
         rows = scarred(case, rng, rows)
     rough = 0.2 if has("ABQRS") else 0.05 * np.exp(0.4 * rng.standard_normal())
-    rows = np.concatenate([rows, _slurs(rng, 3, 78, rough), _fibres(rng)])
+    # Muscle that is reached from muscle, not from Purkinje fibres, fires less together.
+    together = FIBRE_MV * (0.35 if case.codes & _FROM_MUSCLE else 1.0)
+    rows = np.concatenate([rows, _slurs(rng, 3, 78, rough), _fibres(rng, together)])
     rows[:, 2:5] *= case.voltage
     if not case.infarct and not case.codes & _TURNED:
         axis = frontal_axis(rows, limb)

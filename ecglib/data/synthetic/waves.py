@@ -22,8 +22,8 @@ class Waves:
     sources: np.ndarray
     weights: np.ndarray = field(default_factory=lambda: np.empty((9, 0)))
 
-    def see(self, body) -> "Waves":
-        self.weights = body.weights(self.sources)
+    def see(self, body, chest: np.ndarray | None = None) -> "Waves":
+        self.weights = body.weights(self.sources, chest)
         return self
 
     def extended(self, shape, sources) -> "Waves":
