@@ -85,5 +85,5 @@ def test_an_old_inferior_scar_shows_in_about_half_and_spares_the_front():
     assert 0.4 < np.mean(["QWAVE" in h.findings for h in old]) < 0.65
     r, healthy = median("IMI", "r_amp", "old"), median("", "r_amp")
     for lead in ("V3", "V4"):
-        assert r[lead] > 0.8 * healthy[lead]
+        assert r[lead] > 0.7 * healthy[lead]
     assert r["aVF"] < 0.6 * healthy["aVF"]
