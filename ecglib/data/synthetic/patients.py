@@ -29,7 +29,7 @@ def sample_case(person, codes: set[str], rng) -> Case:
 
     # Timing
     case.rate = float(_within(69 + 3 * female + 10.5 * z[0], 51, 98))
-    case.pr_ms = float(_within(157 + 10 * old + 20 * z[1], 120, 196))
+    case.pr_ms = float(_within(162 + 12 * old + 20 * z[1], 120, 196))
     case.qrs_ms = float(_within(91 - 6 * female + 8 * z[2], 73, 110))
     case.qtc_ms = float(_within(387 + 8 * female + 7 * old + 18 * z[3], 345, 440))
     case.rsa = float(_within(0.042 * np.exp(-0.9 * old + 0.7 * z[4]), 0.003, 0.10))
@@ -129,6 +129,9 @@ def _set_conduction(case, codes, rng):
         case.rotation_deg = float(rng.uniform(-68, -48))
 
 
+_DEEPER = {"P": 0.45, "AS": 0.25, "A": 0.25, "I": 0.05, "IL": 0.05, "IP": 0.15, "IPL": 0.15}  # so that it shows
+
+
 def _set_muscle(case, codes, rng):
     if "LVH" in codes:
         case.hypertrophy = float(rng.uniform(1.45, 2.2))
@@ -149,8 +152,10 @@ def _set_muscle(case, codes, rng):
             low, high = {"acute": (0.2, 0.9), "recent": (0.4, 1.1), "old": (0.38, 1.2), "aneurysm": (0.9, 1.5)}[
                 case.stage
             ]
-            case.scar = low + (high - low) * rng.random() ** 1.4  # small scars are commoner than large ones
-            case.scar += {"P": 0.45, "AS": 0.25, "A": 0.25}.get(territory, 0.0)
+            # Small scars are commoner than large ones, most of all in the lower wall
+            rarer = 2.0 if territory.startswith("I") else 1.4
+            case.scar = low + (high - low) * rng.random() ** rarer
+            case.scar += _DEEPER.get(territory, 0.0)
     if "QWAVE" in codes:
         case.infarct = one_of(rng, ["I", "L", "AS", "IL"])
         case.scar = float(rng.uniform(0.6, 1.1))

@@ -9,7 +9,8 @@ import math
 import numpy as np
 
 from ecglib.data.synthetic.population import usual
-from ecglib.data.synthetic.ventricles import TERRITORY, Activation
+from ecglib.data.synthetic.territories import TERRITORY
+from ecglib.data.synthetic.ventricles import Activation
 from ecglib.data.synthetic.waves import Waves
 
 U_FORWARD = np.array([0.0, 0.15, 0.4])  # U follows T, but is tallest in V2 and V3
@@ -82,12 +83,12 @@ def _primary(case, rng, gradient, t_peak):
     for territory, st_mv, t_mv, slope in case.injury:
         towards, place = TERRITORY[territory]
         st = towards * st_mv
-        rows += st_rows(st, slope * st, t_peak, 0.8 * place)
+        rows += st_rows(st, slope * st, t_peak, place)
         narrow = 0.14 * t_peak + 8
-        rows.append([t_peak, narrow, 0.8 * narrow, *(towards * t_mv), *(0.8 * place)])
+        rows.append([t_peak, narrow, 0.8 * narrow, *(towards * t_mv), *place])
         if t_mv < 0:  # the healthy T of that region is lost as far as it turns over
-            lost = 0.6 * min(-t_mv / TURNED_MV, 1.0)
-            gradient = gradient - lost * max(float(gradient @ towards), 0.0) * towards
+            lost = 0.8 * min(-t_mv / TURNED_MV, 1.0)
+            gradient = gradient - lost * float(np.maximum(gradient * towards, 0.0).sum()) * towards
     gradient = gradient * case.t_scale
     if has("DIG"):
         sag = -np.array([0.11, 0.07, 0.02]) * rng.uniform(0.7, 1.4)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ecglib.data.synthetic.body import leads_from_electrodes
 from ecglib.data.synthetic.population import FRONT_AT, FRONT_WIDTH, FRONTS, usual
+from ecglib.data.synthetic.territories import scarred
 from ecglib.data.synthetic.waves import Waves
 
 # Where the wavefronts of a normal activation are when they pass (cm)
@@ -53,19 +54,6 @@ _ALIKE = np.linalg.cholesky(0.6 ** np.abs(np.subtract.outer(np.arange(6), np.ara
 _GRID_MS = np.arange(-60.0, 260.0, 2.0)  # on which the ends of a QRS are found
 _FROM_MUSCLE = frozenset("CRBBB CLBBB IVCD WPW".split())
 _TURNED = frozenset("CRBBB CLBBB LAFB LPFB LAXIS RAXIS RVH WPW IVCD".split())
-# Territory: direction from the heart's middle towards the scar, and the scar's place (cm).
-TERRITORY = {
-    "AS": ((-0.10, 0.0, 1.0), (-0.5, 0.0, 2.5)),
-    "A": ((0.30, 0.05, 0.95), (1.0, 0.3, 2.6)),
-    "AL": ((0.80, -0.10, 0.60), (2.5, 0.0, 2.0)),
-    "L": ((0.93, -0.35, 0.0), (3.0, -0.5, 0.0)),
-    "I": ((-0.08, 1.0, -0.08), (0.0, 2.0, 0.0)),
-    "IL": ((0.50, 0.85, 0.0), (1.8, 1.6, 0.0)),
-    "P": ((0.05, 0.10, -1.0), (0.8, 0.0, -1.8)),
-    "IP": ((-0.05, 0.80, -0.60), (0.3, 1.5, -1.2)),
-    "IPL": ((0.45, 0.70, -0.55), (1.5, 1.5, -1.2)),
-}
-TERRITORY = {k: (np.array(d) / np.linalg.norm(d), np.array(p)) for k, (d, p) in TERRITORY.items()}
 
 
 def turn(rows: np.ndarray, angle_deg: float, plane: tuple[int, int] = (2, 3)) -> None:
@@ -236,7 +224,7 @@ def conducted(case, body, rng) -> Activation:
         rows[:, 1] *= 1.15
         rows = np.vstack([rows, _slurs(rng, 3, 85, 0.25)])
     if case.infarct:
-        rows = _scar(case, rng, rows)
+        rows = scarred(case, rng, rows)
     rough = 0.2 if has("ABQRS") else 0.05 * np.exp(0.4 * rng.standard_normal())
     # Muscle that is reached from muscle, not from Purkinje fibres, fires less together.
     together = FIBRE_MV * (0.35 if case.codes & _FROM_MUSCLE else 1.0)
@@ -283,26 +271,6 @@ def _near_the_electrodes(waves: Waves, rng) -> None:
 @cache
 def _chest_size() -> np.ndarray:
     return np.linalg.norm(usual().chest, axis=1)[:, None]
-
-
-def _scar(case, rng, rows):
-    """Dead muscle makes no current: forces towards it are lost early, and the opposite wall is unopposed."""
-    towards, place = TERRITORY[case.infarct]
-    posterior = case.infarct == "P"
-    depth = case.scar
-    n = min(len(rows), 5)
-    along = np.maximum(rows[:n, 2:5] @ towards, 0) * _LOSS.get(case.infarct, _LOSS[""])[:n] * min(depth, 1.0)
-    rows[:n, 2:5] -= along[:, None] * towards
-    away = -towards * depth * (rng.uniform(*_UNOPPOSED.get(case.infarct, (0.35, 0.70))))
-    centre, width = (46, 9) if posterior else (rng.uniform(19, 26), rng.uniform(7.5, 10.5))
-    return np.vstack([rows, [centre, width, *away, *place]])
-
-
-# What each wavefront loses of its force towards a scar: the early ones most, the lateral wall its main front, the
-# posterior wall what is activated late; and how much (mV) the opposite wall then points away, from and to.
-_LATE, _LATERAL = np.array([0.0, 0.1, 0.4, 0.75, 0.5]), np.array([0.9, 0.95, 0.8, 0.4, 0.1])
-_LOSS = {"": np.array([0.9, 0.9, 0.6, 0.25, 0.1]), "P": _LATE, **dict.fromkeys(("L", "AL"), _LATERAL)}
-_UNOPPOSED = {"P": (0.45, 0.80), "L": (0.45, 0.85), "AL": (0.55, 0.95), "A": (0.25, 0.58), "AS": (0.25, 0.58)}
 
 
 def ventricular(body, rng, voltage, kind="V") -> Activation:
