@@ -60,7 +60,7 @@ def fit(folder: str, steps: int, records: int) -> None:
 
 def forget() -> None:
     """What was derived from the population file before it changed."""
-    for kept in (population.usual, body._chest_field, ventricles._normal_area):
+    for kept in (population.usual, body._chest_field, ventricles._normal_area, ventricles._chest_size):
         kept.cache_clear()
 
 

@@ -47,6 +47,10 @@ _POSTERIOR_FASCICLE_BLOCK = np.array(
 FAINT_MS = 8.0
 USUAL_FACTOR = 0.95  # of `finish` for a normal QRS
 FIBRES, FIBRE_MV = 5, 0.075
+# What a chest electrode sees of the muscle nearest to it, in parts of what it sees of such a dipole at most: by these, the
+# power above 20 Hz of II and of V3 to V6 goes together about as in the unlabelled recordings, not twice as much.
+LOCAL, LOCAL_FINE, FINE_APART, FINE_MS = 0.12, 0.54, 0.6, 4.0
+_ALIKE = np.linalg.cholesky(0.6 ** np.abs(np.subtract.outer(np.arange(6), np.arange(6))))  # neighbours see the same
 _GRID_MS = np.arange(-60.0, 260.0, 2.0)  # on which the ends of a QRS are found
 _FROM_MUSCLE = frozenset("CRBBB CLBBB IVCD WPW".split())
 _TURNED = frozenset("CRBBB CLBBB LAFB LPFB LAXIS RAXIS RVH WPW IVCD".split())
@@ -248,7 +252,25 @@ def conducted(case, body, rng) -> Activation:
         rows[:, 0] += lead_ms
         rows = np.vstack([delta, rows])
     skew = np.exp(0.05 * rng.standard_normal(len(rows)))
-    return finish(rows, body, target, normal_area * case.voltage * 0.9, skew)
+    activation = finish(rows, body, target, normal_area * case.voltage * 0.9, skew)
+    _near_the_electrodes(activation.waves, rng)
+    return activation
+
+
+def _near_the_electrodes(waves: Waves, rng) -> None:
+    """Each chest electrode also sees the muscle under it, which no dipole of a whole front tells: of fine structure
+    nothing else, of a wavefront a little."""
+    strength = np.sqrt(np.vecdot(waves.sources[:, :3], waves.sources[:, :3]))
+    fine = waves.shape[:, 1] < FINE_MS
+    strength *= np.where(fine, LOCAL_FINE, LOCAL)
+    waves.weights[3:] *= np.where(fine, 1 - FINE_APART, 1.0)
+    drawn = _ALIKE @ rng.standard_normal((6, len(strength)))
+    waves.weights[3:] += strength * drawn * _chest_size()
+
+
+@cache
+def _chest_size() -> np.ndarray:
+    return np.linalg.norm(usual().chest, axis=1)[:, None]
 
 
 def ventricular(body, rng, voltage, kind="V") -> Activation:
