@@ -47,8 +47,8 @@ _POSTERIOR_FASCICLE_BLOCK = np.array(
 FAINT_MS = 8.0
 USUAL_FACTOR = 0.95  # of `finish` for a normal QRS
 FIBRES, FIBRE_MV = 5, 0.075
-# What a chest electrode sees of the muscle nearest to it, in parts of what it sees of such a dipole at most: by these,
-# the power above 20 Hz of II and of V3 to V6 goes together about as in the unlabelled recordings, not twice as much.
+# What a chest electrode sees of the muscle nearest to it, in parts of the most that it sees of such a dipole. By
+# these the power above 20 Hz of II and of V3 to V6 goes together about as in the unlabelled recordings.
 LOCAL, LOCAL_FINE, FINE_APART, FINE_MS = 0.12, 0.54, 0.6, 4.0
 _ALIKE = np.linalg.cholesky(0.6 ** np.abs(np.subtract.outer(np.arange(6), np.arange(6))))  # neighbours see the same
 _GRID_MS = np.arange(-60.0, 260.0, 2.0)  # on which the ends of a QRS are found
