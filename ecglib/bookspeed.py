@@ -7,6 +7,7 @@ from ecglib.markdown import paper_name, table
 
 MEASURED = Path("results/benchmarks/bench_methods.json")
 SIMULATOR = Path("results/benchmarks/bench_simulator.json")
+LONG_STREAM = Path("results/benchmarks/bench_simulator_million.json")
 
 
 def speeds(root: Path) -> str:
@@ -55,7 +56,25 @@ def simulator_speed(root: Path) -> str:
         for hz, of in sorted(best.items())
     ]
     header = ["sampling rate", "workers", "stream, records/s", "cores it had", "one process, records/s", "largest, MB"]
-    return table(header, rows, "lrrrrr") + f"\n\nWhole records of 10 s with their reports, {_made_on(measured)}."
+    made = f"Whole records of 10 s with their reports, {_made_on(measured)}."
+    return table(header, rows, "lrrrrr") + f"\n\n{made}{_long_stream(root / LONG_STREAM)}"
+
+
+def _long_stream(path: Path) -> str:
+    """Memory of one long stream at its first sixteenth and at its end; nothing where none was measured."""
+    if not path.is_file():
+        return ""
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    (row,) = measured["rows"]
+    first, last = row["memory"][0], row["memory"][-1]
+
+    def held(at: dict) -> str:
+        return " + ".join(f"{mb:.0f}" for mb in at["resident_mb"] or ())
+
+    return (
+        f" One stream of {last['records'] + 1:,} records at {row['hz']} Hz held {held(first)} MB in its processes after "
+        f"{first['records']:,} records and {held(last)} MB at its end, {_made_on(measured)}."
+    )
 
 
 def _made_on(measured: dict) -> str:

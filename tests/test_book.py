@@ -328,7 +328,7 @@ def test_speeds_take_the_best_of_the_repeats(tmp_path):
 
 
 def test_the_simulators_speed_is_its_best_stream(tmp_path):
-    from ecglib.bookspeed import SIMULATOR, simulator_speed
+    from ecglib.bookspeed import LONG_STREAM, SIMULATOR, simulator_speed
 
     assert "bench_simulator.py --record" in simulator_speed(tmp_path)
     rows = [
@@ -341,3 +341,9 @@ def test_the_simulators_speed_is_its_best_stream(tmp_path):
     (tmp_path / SIMULATOR).write_text(json.dumps(about | {"one_process": one, "rows": rows}))
     row = next(line for line in simulator_speed(tmp_path).splitlines() if "100 Hz" in line)
     assert [cell.strip() for cell in row.strip("|").split("|")] == ["100 Hz", "2", "900", "1.9", "450", "50 + 70 + 71"]
+    memory = [{"records": n, "resident_mb": mb} for n, mb in ((100, [51.2, 70.0]), (1599, [52.1, 70.4]))]
+    long = about | {"rows": [{"hz": 100, "records": 1499, "memory": memory}]}
+    (tmp_path / LONG_STREAM).write_text(json.dumps(long))
+    told = simulator_speed(tmp_path)
+    assert "One stream of 1,600 records at 100 Hz held 51 + 70 MB in its processes after 100 records" in told
+    assert "and 52 + 70 MB at its end" in told
