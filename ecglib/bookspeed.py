@@ -72,7 +72,7 @@ def _long_stream(path: Path) -> str:
         return " + ".join(f"{mb:.0f}" for mb in at["resident_mb"] or ())
 
     return (
-        f" One stream of {last['records'] + 1:,} records at {row['hz']} Hz held {held(first)} MB in its processes after "
+        f" One stream of {last['records'] + 1:,} records at {row['hz']} Hz held {held(first)} MB in all after "
         f"{first['records']:,} records and {held(last)} MB at its end, {_made_on(measured)}."
     )
 

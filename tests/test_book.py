@@ -345,5 +345,5 @@ def test_the_simulators_speed_is_its_best_stream(tmp_path):
     long = about | {"rows": [{"hz": 100, "records": 1499, "memory": memory}]}
     (tmp_path / LONG_STREAM).write_text(json.dumps(long))
     told = simulator_speed(tmp_path)
-    assert "One stream of 1,600 records at 100 Hz held 51 + 70 MB in its processes after 100 records" in told
+    assert "One stream of 1,600 records at 100 Hz held 51 + 70 MB in all after 100 records" in told
     assert "and 52 + 70 MB at its end" in told
