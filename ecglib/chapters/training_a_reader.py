@@ -95,6 +95,7 @@ class Checked:
     probabilities: np.ndarray  # (N, C)
     superclasses: np.ndarray  # (N, 5)
     super_truth: np.ndarray  # (N, 5) bool
+    super_auc: MacroAuc
 
 
 def check(run: Run, made: TrainedReader) -> Checked:
@@ -105,7 +106,10 @@ def check(run: Run, made: TrainedReader) -> Checked:
     truth, scores = shown(store.records["findings"], reader.codes), answers(reader.scores, store)
     probabilities = reader.calibrated(scores)
     super_truth = superclasses_shown(store.records["findings"])
-    return Checked(store, truth, scores, probabilities, reader.of_superclasses(probabilities), super_truth)
+    superclasses = reader.of_superclasses(probabilities)
+    patients = store.records["patient"].to_numpy()
+    over = macro_auc(super_truth, superclasses, list(SUPERCLASSES), patients, repeats=p["n_bootstrap"], seed=p["seed"])
+    return Checked(store, truth, scores, probabilities, superclasses, super_truth, over)
 
 
 def calibration(run: Run, of: Checked) -> dict[str, Reliability]:
@@ -126,11 +130,10 @@ def superclass_table(run: Run, of: Checked) -> pd.DataFrame:
     """Per superclass: how often it is there, the mean prediction, calibration error and AUC with their intervals."""
     p, patients = run.params, of.store.records["patient"].to_numpy()
     options = {"repeats": p["n_bootstrap"], "seed": p["seed"]}
-    auc = _super_auc(run, of)
     rows = {}
     for i, name in enumerate(SUPERCLASSES):
         held = reliability(of.superclasses[:, [i]], of.super_truth[:, [i]], patients, **options)
-        scored = auc.classes.get(name, {"auc": np.nan, "ci_low": np.nan, "ci_high": np.nan})
+        scored = of.super_auc.classes.get(name, {"auc": np.nan, "ci_low": np.nan, "ci_high": np.nan})
         rows[name] = {
             "there, %": f"{100 * of.super_truth[:, i].mean():.1f}",
             "mean prediction, %": f"{100 * of.superclasses[:, i].mean():.1f}",
@@ -140,14 +143,6 @@ def superclass_table(run: Run, of: Checked) -> pd.DataFrame:
     table = pd.DataFrame(rows).T.rename_axis("superclass")
     run.save_table(table, "superclasses")
     return table
-
-
-def _super_auc(run: Run, of: Checked) -> MacroAuc:
-    p = run.params
-    patients = of.store.records["patient"].to_numpy()
-    return macro_auc(
-        of.super_truth, of.superclasses, list(SUPERCLASSES), patients, repeats=p["n_bootstrap"], seed=p["seed"]
-    )
 
 
 @dataclass(frozen=True)
@@ -207,8 +202,9 @@ def statement_table(of: Scored) -> Any:
 
 def metric_rows(run: Run, of: Checked, scored: Scored, held: dict[str, Reliability]) -> list[dict]:
     """The rows of the run record: macro AUC of reader, untrained networks and chance; calibration errors."""
-    auc, over = scored.auc, _super_auc(run, of)
+    auc, over = scored.auc, of.super_auc
     chance = chance_macro_auc(of.truth, repeats=200, seed=run.params["seed"])
+    chance_super = chance_macro_auc(of.super_truth, repeats=200, seed=run.params["seed"])
     untrained = between_networks(np.nanmean(scored.untrained, axis=1))
     base = {"data_kind": "simulated", "n": len(of.store), "evaluator_version": EVALUATOR_VERSION, "dataset": "ptb-xl"}
 
@@ -222,7 +218,7 @@ def metric_rows(run: Run, of: Checked, scored: Scored, held: dict[str, Reliabili
         row("random-encoder", "macro_auc", named, *untrained),
         row("chance", "macro_auc", named, *chance),
         row("reader", "macro_auc", anyone, over.value, over.ci_low, over.ci_high, dataset="ptbxl-super"),
-        row("chance", "macro_auc", anyone, *chance_macro_auc(of.super_truth, repeats=200), dataset="ptbxl-super"),
+        row("chance", "macro_auc", anyone, *chance_super, dataset="ptbxl-super"),
     ]
     for setting, dataset, found in (
         (named, "ptb-xl", held["statements"]),
