@@ -2,11 +2,13 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pandas as pd
 
+from ecglib._papermill_argv import aside
 from ecglib.paths import project_root
-from ecglib.results import read_runs
+from ecglib.results import read_record, read_runs
 from ecglib.tables import score_frame
 
 
@@ -24,8 +26,11 @@ def main(stems: list[str], results_dir: str = "results") -> int:
     print("Random encoder: mean of untrained networks and 1.96 standard deviations between them.\n")
     print(_stacked(score_frame(newest)))
     print(f"\nrun record        {results_dir}/{first['file']}")
+    parameters = read_record(Path(results_dir, first["file"]))["parameters"]
     for stem in stems:
-        print(f"executed chapter  {results_dir}/{stem}/{stem}.ipynb")
+        beside = aside(parameters) if stem == stems[0] else []  # its data set and seed are its own
+        chapter = Path(results_dir, stem, *beside, f"{stem}.ipynb")
+        print(f"executed chapter  {chapter if chapter.is_file() else f'{chapter} is not kept'}")
     print("read them in the book: make book")
     return 0
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 import socket
 
 import pandas as pd
@@ -285,3 +286,23 @@ def test_a_path_with_blanks_given_as_parameter_is_scrubbed_whole():
             "source": f'data_root = "{secret}"', "outputs": []}  # fmt: skip
     notebook = {"metadata": {"papermill": {"parameters": {"data_root": secret}}}, "cells": [cell]}
     assert "Marys" not in json.dumps(scrub_notebook(notebook))
+
+
+def test_the_scores_in_a_terminal_name_the_chapter_that_was_run(tmp_path, capsys):
+    """Data set and seed of the newest run are in the path; a chapter that is not there is not promised."""
+    from ecglib import scores
+    from ecglib.paths import project_root
+
+    runs = tmp_path / "runs/deri_zero_shot"
+    shutil.copytree(project_root() / "results/runs/deri_zero_shot", runs)
+    newest = max((json.loads(path.read_text()) for path in runs.glob("*.json")), key=lambda record: record["created"])
+    later = newest | {"run_id": "29990101T000000Z-000000", "created": "2999-01-01T00:00:00Z"}
+    later["parameters"] = newest["parameters"] | {"dataset": "ptb-xl", "seed": 7}
+    (runs / f"{later['run_id']}.json").write_text(json.dumps(later))
+    chapter = tmp_path / "deri_zero_shot/ptb-xl/seed-7/deri_zero_shot.ipynb"
+    assert scores.main(["deri_zero_shot"], str(tmp_path)) == 0
+    assert f"executed chapter  {chapter} is not kept" in capsys.readouterr().out
+    chapter.parent.mkdir(parents=True)
+    chapter.write_text("{}")
+    assert scores.main(["deri_zero_shot"], str(tmp_path)) == 0
+    assert f"executed chapter  {chapter}\n" in capsys.readouterr().out
