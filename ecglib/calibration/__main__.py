@@ -7,15 +7,12 @@ FOLDER holds WFDB records of 12 leads, with or without illness; nothing but thei
 import argparse
 import hashlib
 import sys
-from dataclasses import asdict
 
 import numpy as np
 
-from ecglib.calibration import seen, usual
-from ecglib.data.synthetic import body, population, simulate_record, ventricles
-from ecglib.data.synthetic.body import average_body, leads_from_electrodes
+from ecglib.calibration import files, seen, usual
+from ecglib.data.synthetic import population, simulate_record
 from ecglib.errors import EcgError
-from ecglib.paths import atomic_write
 
 COHORT, SEED, HZ = "ptb-xl", 90_001, 500.0
 
@@ -54,41 +51,12 @@ def fit(folder: str, steps: int, records: int) -> None:
         simulated = usual.statistics(seen.hearts(healthy), of.chest)
         real = usual.statistics(real_hearts, of.chest)
         print(f"step {step}: " + ", ".join(f"{k} {_gap(real[k], simulated[k]):.3f}" for k in real), flush=True)
-        write(usual.moved(of, real, simulated, _field_at), source)
-        forget()
-
-
-def forget() -> None:
-    """What was derived from the population file before it changed."""
-    for kept in (population.usual, body._chest_field, ventricles._normal_area, ventricles._chest_size):
-        kept.cache_clear()
+        files.write_population(usual.moved(of, real, simulated), source=source)
 
 
 def _gap(real: np.ndarray, simulated: np.ndarray) -> float:
     """Root mean square difference, relative to the real values."""
     return float(np.sqrt(((real - simulated) ** 2).mean() / (real**2).mean()))
-
-
-def _field_at(place_cm: np.ndarray) -> np.ndarray:
-    """Lead vectors (8, 3) of a dipole at a place relative to the heart's middle, in the average torso."""
-    sources = np.hstack([np.eye(3), np.tile(place_cm, (3, 1))])
-    return leads_from_electrodes(average_body().weights(sources))[seen.EIGHT]
-
-
-def write(of: population.Population, source: str) -> None:
-    """Replace ``population.toml``, whole or not at all."""
-    lines = [f'source = "{source}"']
-    for name, value in asdict(of).items():
-        lines.append(f"{name} = {_number(value)}")
-    atomic_write(population.FILE, "\n".join(lines) + "\n")
-
-
-def _number(value) -> str:
-    if np.ndim(value) == 0:
-        return f"{float(value):.5f}"
-    if np.ndim(value) == 1:
-        return "[" + ", ".join(_number(x) for x in value) + "]"
-    return "[\n" + "".join(f"  {_number(row)},\n" for row in value) + "]"
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ def table_text(wards: dict[str, Ward], notes: dict[str, str]) -> str:
     lines = ["# Sizes of noise (NoiseSizes in noise.py) and shares of recorders (recorders.toml), by cohort."]
     for cohort, ward in wards.items():
         lines += ["", f"# {cohort}: {notes[cohort]}", f"[{cohort}.noise]"]
-        lines += [f"{name} = {float(f'{value:.3g}')}" for name, value in asdict(ward.sizes).items()]
+        lines += [f"{name} = {float(f'{value:.4g}')}" for name, value in asdict(ward.sizes).items()]
         lines += ["", f"[{cohort}.recorders]", *(f"{name} = {share}" for name, share in ward.shares.items())]
     return "\n".join(lines) + "\n"
 

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ecglib.calibration import seen, usual
-from ecglib.calibration.__main__ import main, write
+from ecglib.calibration import files, seen, usual
+from ecglib.calibration.__main__ import main
 from ecglib.data.synthetic import population, simulate_record
 from ecglib.data.synthetic.body import limb_vectors
 from ecglib.errors import DataError, ParameterError
@@ -14,6 +14,8 @@ from ecglib.errors import DataError, ParameterError
 RNG = np.random.default_rng(0)
 # Chest leads that see the atria otherwise than the ventricles, but for V2
 ATRIA = population.usual().chest * np.array([[1.5], [1], [0.3], [0.3], [0.4], [0.5]])
+RECOVERY = population.usual().chest * np.array([[0.8], [1], [0.9], [0.7], [0.8], [1.2]])
+PLATEAU = population.usual().chest * np.array([[1.2], [1], [1.1], [0.9], [0.7], [0.8]])
 
 
 def planted_hearts(n: int, field: np.ndarray, fronts: np.ndarray, spread: float, noise_mv: float = 0.002):
@@ -27,8 +29,8 @@ def planted_hearts(n: int, field: np.ndarray, fronts: np.ndarray, spread: float,
     st = np.array([0.01, 0.0, 0.03]) + 0.01 * rng.standard_normal((n, 3))
     p = np.array([[0.08, 0.06, 0.02], [0.1, 0.05, -0.05]]) + 0.01 * rng.standard_normal((n, 2, 3))
     p[::7] = np.nan  # atria that fibrillate
-    deep = np.vstack([field[:2], ATRIA])
-    hearts = {"qrs": qrs, "st": st @ field.T, "t": t @ field.T, "p": p @ deep.T}
+    deep, t_field, st_field = (np.vstack([field[:2], of]) for of in (ATRIA, RECOVERY, PLATEAU))
+    hearts = {"qrs": qrs, "st": st @ st_field.T, "t": t @ t_field.T, "p": p @ deep.T}
     noisy = {name: value + noise_mv * rng.standard_normal(value.shape) for name, value in hearts.items()}
     return noisy, own / size[:, None]
 
@@ -39,7 +41,6 @@ def test_fronts_and_lead_vectors_that_were_planted_are_found():
     hearts, own = planted_hearts(400, field, population.usual().fronts, 0.05)
     found = usual.statistics(hearts, chest)
     np.testing.assert_allclose(found["chest"], chest[usual.FITTED_CHEST], atol=0.02)
-    assert found["off"] < 0.05
     form = own / np.linalg.norm(own, axis=1, keepdims=True)
     # Ridge regression pulls towards zero by a few per cent
     np.testing.assert_allclose(found["fronts"], form.mean(axis=0), atol=0.05)
@@ -48,7 +49,8 @@ def test_fronts_and_lead_vectors_that_were_planted_are_found():
     np.testing.assert_allclose(st, [0.01, 0, 0.03], atol=0.01)
     np.testing.assert_allclose(found["p"], [[0.08, 0.06, 0.02], [0.1, 0.05, -0.05]], atol=0.003)
     np.testing.assert_allclose(found["p_spread"], 0.01, rtol=0.35)
-    np.testing.assert_allclose(found["p_chest"], ATRIA[usual.FITTED_CHEST], atol=0.03)
+    for name, lead_vectors in (("p_chest", ATRIA), ("t_chest", RECOVERY), ("st_chest", PLATEAU)):
+        np.testing.assert_allclose(found[name], lead_vectors[usual.FITTED_CHEST], atol=0.08, err_msg=name)
 
 
 def test_the_ill_are_left_out_of_the_densest_part():
@@ -66,13 +68,12 @@ def test_a_step_goes_where_the_difference_points():
     of = population.usual()
     hearts = seen.hearts((simulate_record("ptb-xl", 5, i, 500.0, codes=()).ecg_mv, 500.0) for i in range(60))
     now = usual.statistics(hearts, of.chest)
-    field = np.vstack([limb_vectors(), of.chest])
-    still = usual.moved(of, now, now, lambda place: field)
+    still = usual.moved(of, now, now)
     np.testing.assert_allclose(still.chest, of.chest)
     np.testing.assert_allclose(still.fronts, of.fronts)
     np.testing.assert_allclose(still.front_modes.T @ still.front_modes, of.front_modes.T @ of.front_modes, atol=1e-4)
     larger = now | {"size": now["size"] + [0.1, 0.0], "t_size": now["t_size"] + [0.2, 0.0]}
-    grown = usual.moved(of, larger, now, lambda place: field)
+    grown = usual.moved(of, larger, now)
     assert np.linalg.norm(grown.fronts) / np.linalg.norm(of.fronts) == pytest.approx(np.exp(0.1 * usual.STEP))
     assert grown.t_mv / of.t_mv == pytest.approx(np.exp(0.2 * usual.STEP))
 
@@ -86,9 +87,14 @@ def test_modes_reproduce_a_covariance():
 
 
 def test_what_is_written_is_read_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(population, "FILE", tmp_path / "population.toml")
-    write(population.usual(), "a test")
-    read = population.load(tmp_path / "population.toml")
+    path = tmp_path / "population.toml"
+    path.write_bytes(population.FILE.read_bytes())
+    monkeypatch.setattr(population, "FILE", path)
+    files.write_population(population.usual(), source="a test")
+    assert 'source = "a test"' in path.read_text(encoding="utf-8")
+    files.write_population(population.usual(), matched="another test")
+    assert path.read_text(encoding="utf-8").startswith('source = "a test"\nmatched = "another test"\n')
+    read = population.load(path)
     for field in dataclasses.fields(population.Population):
         np.testing.assert_allclose(getattr(read, field.name), getattr(population.usual(), field.name), atol=6e-6)
 

@@ -26,10 +26,16 @@ class Population:
     QRS: ``fronts`` (15,) mean of five dipoles in mV of a heart of usual size and ``front_modes`` (M, 15): a heart takes
     a normal number of each. ``axis`` mean and spread in degrees at 50 years; ``voltage_spread`` of the logarithm.
     T: mean unit ``t_vector`` (3,), its change per 40 degrees of QRS axis, modes (3, 3), size in mV and spread of its
-    logarithm, and place in cm. ST: mean (3,) in mV, share of the T vector, modes (3, 3). P: right and left atrium
-    (2, 3) in mV, the spreads of each component, and ``p_chest`` (6, 3): V1-V6 see the atria, which lie deep, by lead
-    vectors of their own.
-    near, limb, chest: how differently bodies and electrodes weigh the same heart.
+    logarithm, and ``t_chest`` (6, 3): V1-V6 see recovery, which is everywhere at once, by lead vectors of their own.
+    ST: mean (3,) in mV, share of the T vector, modes (3, 3), ``st_chest`` (6, 3). P: right and left atrium (2, 3) in
+    mV, the spreads of each component, and ``p_chest`` (6, 3), as the atria lie deep.
+    Bodies: ``near``, how much a source weighs more the nearer it is; spreads of lead vectors ``limb``, of the gains of
+    V1-V6 ``chest_spread`` (6,) and of the heart's place ``heart_cm``.
+    What the leads show of a QRS and no front tells: widths ``front_width`` (5,) in parts of the QRS, slurs and fibres
+    (sizes in mV, widths in ms), and the muscle under an electrode, ``local`` (2,) of fronts and of fine structure in
+    parts of the most that it sees of them, by electrode ``local_at`` (6,).
+    T: ``t_ms`` and ``t_skew``, width after its peak and how much longer before it; ``t_field``, ``st_field``: spread
+    of its lead vectors from heart to heart, by electrode ``t_field_at`` (6,).
     """
 
     chest: np.ndarray
@@ -42,7 +48,8 @@ class Population:
     t_modes: np.ndarray
     t_mv: float
     t_spread: float
-    t_place_cm: np.ndarray
+    t_chest: np.ndarray
+    st_chest: np.ndarray
     st_mv: np.ndarray
     st_of_t: float
     st_modes: np.ndarray
@@ -51,7 +58,20 @@ class Population:
     p_chest: np.ndarray
     near: float
     limb: float
-    chest_spread: float
+    chest_spread: np.ndarray
+    heart_cm: float
+    front_width: np.ndarray
+    slur_mv: float
+    slur_ms: float
+    fibre_mv: float
+    fibre_ms: float
+    local: np.ndarray
+    local_at: np.ndarray
+    t_ms: float
+    t_skew: float
+    t_field: float
+    st_field: float
+    t_field_at: np.ndarray
 
 
 def load(path: Path = FILE) -> Population:
@@ -60,14 +80,18 @@ def load(path: Path = FILE) -> Population:
         read = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ParameterError(f"{path.name} cannot be read ({error}); make it: python -m ecglib.calibration") from error
-    read.pop("source", None)
+    for note in ("source", "matched"):
+        read.pop(note, None)
     names = {field.name for field in fields(Population)}
     if odd := names ^ read.keys():
         raise ParameterError(f"{path.name}: {sorted(odd)} missing or not known; make it: python -m ecglib.calibration")
     values = {name: np.array(value, dtype=float) for name, value in read.items()}
     shapes = {"chest": (6, 3), "fronts": (3 * FRONTS,), "axis": (2,), "t_modes": (3, 3), "st_modes": (3, 3)}
-    shapes |= {"p_mv": (2, 3), "p_spread_mv": (2, 3), "p_chest": (6, 3)}
-    shapes |= dict.fromkeys(("t_vector", "t_by_axis", "t_place_cm", "st_mv"), (3,))
+    shapes |= {"p_mv": (2, 3), "p_spread_mv": (2, 3), "p_chest": (6, 3), "t_chest": (6, 3)}
+    shapes["st_chest"] = (6, 3)
+    shapes |= dict.fromkeys(("t_vector", "t_by_axis", "st_mv"), (3,))
+    shapes |= dict.fromkeys(("chest_spread", "local_at", "t_field_at"), (6,))
+    shapes |= {"front_width": (FRONTS,), "local": (2,)}
     shapes["front_modes"] = (len(values["front_modes"]), 3 * FRONTS)
     for name, value in values.items():
         if value.shape != shapes.get(name, ()) or not np.isfinite(value).all():
@@ -76,6 +100,23 @@ def load(path: Path = FILE) -> Population:
 
 
 @cache
-def usual() -> Population:
-    """The population of the package."""
+def of_package() -> Population:
+    """The population of ``population.toml``."""
     return load()
+
+
+_put: Population | None = None
+
+
+def put(of: Population | None) -> None:
+    """Simulate another population in this process, for calibration; None: the package's again.
+
+    What others derive from it must be forgotten with it, see ``ecglib.calibration.files.forget``.
+    """
+    global _put
+    _put = of
+
+
+def usual() -> Population:
+    """The population that is simulated."""
+    return _put or of_package()

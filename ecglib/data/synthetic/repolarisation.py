@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from ecglib.data.synthetic.body import NEIGHBOURS
 from ecglib.data.synthetic.population import usual
 from ecglib.data.synthetic.territories import TERRITORY
 from ecglib.data.synthetic.ventricles import Activation
@@ -30,8 +31,9 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     """ST-T-U of a beat kind as waves after J, and the QT used (ms)."""
     has = case.codes.__contains__ if conducted else (lambda code: False)
     qrs = activation.duration_ms
-    right = rng.uniform(25, 36) * (qt_ms / 390) ** 0.7
-    left = right * rng.uniform(1.2, 1.6)
+    of = usual()
+    right = of.t_ms * rng.uniform(0.82, 1.18) * (qt_ms / 390) ** 0.7
+    left = right * of.t_skew * rng.uniform(0.857, 1.143)
     if has("EL") and case.electrolyte == "potassium high":
         right, left = right * 0.75, right * 0.8
     t_peak = max(qt_ms - qrs - 2.0 * right, 70.0)
@@ -47,9 +49,8 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
         gradient = gradient + case.strain * np.array([0.12, -0.10, -0.42])
         st = case.strain * np.array([0.02, -0.04, -0.07])
         rows += st_rows(st, 1.1 * st, t_peak, (-1.5, 0.0, 2.0))
-    place = usual().t_place_cm + 1.5 * rng.standard_normal(3)
-    st_place = 3.0 * rng.standard_normal(3)  # so that neighbouring leads do not show it as one
-    rows += st_rows(case.st_vector, 0.4 * case.st_vector + 0.13 * case.t_scale * case.t_vector, t_peak, st_place)
+    st_late = 0.4 * case.st_vector + 0.13 * case.t_scale * case.t_vector
+    whole = []  # what all of the ventricles make, not one region
     if conducted:
         gradient, more = _primary(case, rng, gradient, t_peak)
         rows += more
@@ -67,13 +68,28 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     rows += st_rows(0.17 * secondary, 0.34 * secondary, t_peak)
 
     early = gradient * rng.uniform(0.06, 0.22) + 0.1 * math.sqrt(gradient @ gradient) * rng.standard_normal(3) * 0.3
-    rows.append([t_peak - 1.25 * left, 0.7 * left, 0.8 * left, *early, *place])
-    rows.append([t_peak, left, right, *gradient, *place])
+    whole.append([t_peak - 1.25 * left, 0.7 * left, 0.8 * left, *early, 0, 0, 0])
+    whole.append([t_peak, left, right, *gradient, 0, 0, 0])
     if case.u_mv > 0:
         unit = case.t_vector / (math.sqrt(case.t_vector @ case.t_vector) + 1e-9) + U_FORWARD
-        rows.append([t_peak + 2.0 * right + rng.uniform(55, 75), 28, 34, *(case.u_mv * unit), 0, 0, 0])
+        whole.append([t_peak + 2.0 * right + rng.uniform(55, 75), 28, 34, *(case.u_mv * unit), 0, 0, 0])
+    waves = _waves(whole).see(body, _field(rng, of.t_chest, of.t_field))
+    plateau = _waves(st_rows(case.st_vector, st_late, t_peak)).see(body, _field(rng, of.st_chest, of.st_field))
+    waves = waves.joined(plateau)
+    if rows:
+        waves = waves.joined(_waves(rows).see(body))
+    return waves, qrs + t_peak + 2.0 * right
+
+
+def _waves(rows) -> Waves:
     rows = np.array(rows)
-    return Waves(rows[:, :3], rows[:, 3:]).see(body), qrs + t_peak + 2.0 * right
+    return Waves(rows[:, :3], rows[:, 3:])
+
+
+def _field(rng, chest: np.ndarray, spread: float) -> np.ndarray:
+    """Lead vectors (6, 3) of V1-V6 for the recovery of one heart, alike in neighbours."""
+    size = spread * usual().t_field_at * np.linalg.norm(chest, axis=1)
+    return chest + size[:, None] * (NEIGHBOURS @ rng.standard_normal((6, 3)))
 
 
 def _primary(case, rng, gradient, t_peak):

@@ -10,8 +10,8 @@ from functools import cache
 
 import numpy as np
 
-from ecglib.data.synthetic.body import leads_from_electrodes
-from ecglib.data.synthetic.population import FRONT_AT, FRONT_WIDTH, FRONTS, usual
+from ecglib.data.synthetic.body import leads_from_electrodes, neighbours
+from ecglib.data.synthetic.population import FRONT_AT, FRONTS, usual
 from ecglib.data.synthetic.territories import scarred
 from ecglib.data.synthetic.waves import Waves
 
@@ -46,11 +46,9 @@ _POSTERIOR_FASCICLE_BLOCK = np.array(
 )
 FAINT_MS = 8.0
 USUAL_FACTOR = 0.95  # of `finish` for a normal QRS
-FIBRES, FIBRE_MV = 5, 0.075
-# What a chest electrode sees of the muscle nearest to it, in parts of the most that it sees of such a dipole. By
-# these the power above 20 Hz of II and of V3 to V6 goes together about as in the unlabelled recordings.
-LOCAL, LOCAL_FINE, FINE_APART, FINE_MS = 0.12, 0.54, 0.6, 4.0
-_ALIKE = np.linalg.cholesky(0.6 ** np.abs(np.subtract.outer(np.arange(6), np.arange(6))))  # neighbours see the same
+FIBRES, FINE_MS = 9, 4.0
+FINE_APART = 0.6  # what a chest electrode does not see of fine structure far from it
+_ALIKE = neighbours(0.5, 0.6, 0.65, 0.65, 0.85)
 _GRID_MS = np.arange(-60.0, 260.0, 2.0)  # on which the ends of a QRS are found
 _FROM_MUSCLE = frozenset("CRBBB CLBBB IVCD WPW".split())
 _TURNED = frozenset("CRBBB CLBBB LAFB LPFB LAXIS RAXIS RVH WPW IVCD".split())
@@ -103,7 +101,7 @@ def healthy(axis_deg: float, limb: np.ndarray, rng) -> np.ndarray:
     axes = np.degrees(np.arctan2((v[:, 2] - 0.5 * (v[:, 0] + v[:, 1])) * 1.1547, v[:, 1] - v[:, 0]))
     best = int(np.abs((axes - axis_deg + 180) % 360 - 180).argmin())
     rows = np.empty((FRONTS, 8))
-    rows[:, 0], rows[:, 1] = 90.0 * FRONT_AT, 90.0 * FRONT_WIDTH
+    rows[:, 0], rows[:, 1] = 90.0 * FRONT_AT, 90.0 * of.front_width
     rows[:, 2:5], rows[:, 5:] = drawn[best], _PLACES
     return rows
 
@@ -111,8 +109,8 @@ def healthy(axis_deg: float, limb: np.ndarray, rng) -> np.ndarray:
 @cache
 def _normal_area() -> np.ndarray:
     """Dipole time integral (3,) of the mean heart's QRS in mV ms."""
-    rows = np.hstack([np.full((FRONTS, 2), 90.0 * FRONT_WIDTH), usual().fronts.reshape(FRONTS, 3)])
-    return _area(rows)
+    of = usual()
+    return _area(np.column_stack([of.front_width, 90.0 * of.front_width, of.fronts.reshape(FRONTS, 3)]))
 
 
 def _area(rows):
@@ -123,7 +121,7 @@ def _slurs(rng, n, span_ms, size):
     """Small wavefronts in any direction: the notches and slurs that make every QRS its own."""
     rows = np.empty((n, 8))
     rows[:, 0] = span_ms * rng.uniform(0.15, 0.95, n)
-    rows[:, 1] = rng.uniform(3.0, 7.0, n)
+    rows[:, 1] = usual().slur_ms * rng.uniform(0.6, 1.4, n)
     rows[:, 2:5] = size * rng.standard_normal((n, 3))
     rows[:, 5:] = rng.uniform(-1.5, 1.5, (n, 3))
     return rows
@@ -132,10 +130,10 @@ def _slurs(rng, n, span_ms, size):
 def _fibres(rng, size):
     """Fine structure, the same in every beat: small groups of fibres that fire at once. They carry the QRS above 50 Hz;
     smooth wavefronts alone have nothing there (Flowers et al., Circulation 1969;39:531-539)."""
-    rows = np.empty((FIBRES, 8))
+    of, rows = usual(), np.empty((FIBRES, 8))
     rows[:, 0] = 78.0 * rng.uniform(0.08, 0.85, FIBRES)
-    rows[:, 1] = rng.uniform(1.1, 2.4, FIBRES)
-    rows[:, 2:5] = size * np.exp(0.3 * rng.standard_normal()) * rng.standard_normal((FIBRES, 3)) * [0.7, 1.0, 1.1]
+    rows[:, 1] = of.fibre_ms * rng.uniform(0.6, 1.4, FIBRES)
+    rows[:, 2:5] = size * of.fibre_mv * rng.standard_normal((FIBRES, 3))
     rows[:, 5:] = rng.uniform(-4.5, 4.5, (FIBRES, 3))
     return rows
 
@@ -225,9 +223,9 @@ def conducted(case, body, rng) -> Activation:
         rows = np.vstack([rows, _slurs(rng, 3, 85, 0.25)])
     if case.infarct:
         rows = scarred(case, rng, rows)
-    rough = 0.2 if has("ABQRS") else 0.05 * np.exp(0.4 * rng.standard_normal())
+    rough = 0.2 if has("ABQRS") else usual().slur_mv * np.exp(0.4 * rng.standard_normal())
     # Muscle that is reached from muscle, not from Purkinje fibres, fires less together.
-    together = FIBRE_MV * (0.35 if case.codes & _FROM_MUSCLE else 1.0)
+    together = 0.35 if case.codes & _FROM_MUSCLE else 1.0
     rows = np.concatenate([rows, _slurs(rng, 3, 78, rough), _fibres(rng, together)])
     rows[:, 2:5] *= case.voltage
     if not case.infarct and not case.codes & _TURNED:
@@ -260,17 +258,13 @@ def conducted(case, body, rng) -> Activation:
 def _near_the_electrodes(waves: Waves, rng) -> None:
     """Each chest electrode also sees the muscle under it, which no dipole of a whole front tells: of fine structure
     nothing else, of a wavefront a little."""
+    of = usual()
     strength = np.sqrt(np.vecdot(waves.sources[:, :3], waves.sources[:, :3]))
     fine = waves.shape[:, 1] < FINE_MS
-    strength *= np.where(fine, LOCAL_FINE, LOCAL)
+    strength *= np.where(fine, of.local[1], of.local[0])
     waves.weights[3:] *= np.where(fine, 1 - FINE_APART, 1.0)
     drawn = _ALIKE @ rng.standard_normal((6, len(strength)))
-    waves.weights[3:] += strength * drawn * _chest_size()
-
-
-@cache
-def _chest_size() -> np.ndarray:
-    return np.linalg.norm(usual().chest, axis=1)[:, None]
+    waves.weights[3:] += strength * drawn * (of.local_at * np.linalg.norm(of.chest, axis=1))[:, None]
 
 
 def ventricular(body, rng, voltage, kind="V") -> Activation:

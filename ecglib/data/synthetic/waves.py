@@ -30,6 +30,13 @@ class Waves:
         """The same group with more bumps."""
         return Waves(np.vstack([self.shape, shape]), np.vstack([self.sources, sources]))
 
+    def joined(self, other: "Waves") -> "Waves":
+        """Both groups as one, each as it is seen."""
+        return Waves(
+            *(np.concatenate(both) for both in ((self.shape, other.shape), (self.sources, other.sources))),
+            np.hstack([self.weights, other.weights]),
+        )
+
     def area(self) -> np.ndarray:
         """Dipole time integral (3,) in mV ms."""
         return 1.2533 * ((self.shape[:, 1] + self.shape[:, 2])[:, None] * self.sources[:, :3]).sum(0)
