@@ -51,7 +51,15 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "noise_chest",
     ),
 }
-GROUPS["everything"] = tuple(name for group in GROUPS.values() for name in group)
+# Groups of groups: a wave can be right by itself and wrong beside the others
+_WHOLES = {
+    "Q, R and S": ("Q", "R", "S"),
+    "ST and T": ("ST", "T"),
+    "all but the spectrum": tuple(name for name in GROUPS if name != "spectrum"),
+    "everything": tuple(GROUPS),
+}
+WHOLES = tuple(_WHOLES)
+GROUPS |= {whole: tuple(name for group in parts for name in GROUPS[group]) for whole, parts in _WHOLES.items()}
 
 
 def features_of(group: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import pytest
 from ecglib import realism
 from ecglib.chapters import realism as gap
 from ecglib.chapters import realism_figures as drawn
-from ecglib.realism_features import GROUPS
+from ecglib.realism_features import GROUPS, WHOLES
 from ecglib.run import Run
 
 
@@ -41,14 +41,17 @@ def test_two_cohorts_are_the_demonstration(tmp_path, monkeypatch):
     found = [
         (population, realism.two_sample_auc(sides.tables[0], table, group, repeats=20))
         for population, table in sides.populations.items()
-        for group in ("axes", "P", "everything")
+        for group in ("axes", "P", *WHOLES)
     ]
     by = gap.told_by(run, found)
     assert set(by["group"]) == {"axes", "P"}
     metrics = gap.rows(sides, found)
     run.record(metrics, data=gap.used_data(sides))
     whole = next(m["value"] for m in metrics if "everything" in m["setting"])
-    assert f"**{whole:.1f}**" in gap.in_words(sides, found, distances)
+    said = gap.in_words(sides, found, distances)
+    assert f"**{whole:.1f}**" in said
+    assert "of 2 groups stay" in said
+    assert all(f"{r.group} {r.auc:.1f}" in said for p, r in found if p == gap.AS_IT_IS and r.group in WHOLES[:-1])
     assert gap.told_table(found)["n real"].tolist()[0] == (sides.tables[0]["failed"] == "").sum()
 
 

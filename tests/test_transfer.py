@@ -168,7 +168,10 @@ def test_weak_statements_are_told_by_the_side_they_are_weak_on():
     found = SimpleNamespace(
         real=side(AMI=54, ABQRS=67, AFIB=98, NST=82, PMI=40), simulated=side(AMI=87, ABQRS=64, AFIB=97, NST=64)
     )
-    assert transfer._weak(found) == " Below 70 on both sides: ABQRS 67 and 64. Below 70 on real alone: AMI 54 and 87."
+    said = " Below 70 on both sides: ABQRS 67 and 64. Below 70 on real alone: AMI 54 and 87."
+    assert transfer._weak(found) == f"{said} Below 70 and too rare to score on the other side: PMI 40."
+    found.real = side(AMI=54, ABQRS=67, AFIB=98, NST=82)
+    assert transfer._weak(found) == said
 
 
 def test_no_reader_is_said_and_a_wrong_one_refused(tmp_path, capsys):

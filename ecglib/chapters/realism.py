@@ -13,7 +13,7 @@ from ecglib.chapters import realism_figures as drawn
 from ecglib.data import open_dataset
 from ecglib.data.store import RecordStore
 from ecglib.metrics import EVALUATOR_VERSION
-from ecglib.realism_features import GROUPS
+from ecglib.realism_features import GROUPS, WHOLES
 from ecglib.run import Run, data_entry
 from ecglib.tables import set_out
 
@@ -176,7 +176,7 @@ def told_by(run: Run, found: Sequence[Told], n: int = 12) -> pd.DataFrame:
     tables = [
         result.importances.assign(population=population, group=result.group)
         for population, result in found
-        if result.group != "everything"
+        if result.group not in WHOLES
     ]
     table = pd.concat(tables, ignore_index=True)
     run.save_table(table, "importances")
@@ -218,8 +218,10 @@ def in_words(of: Sides, found: Sequence[Told], distances: pd.DataFrame) -> str:
     """The comparison in words, every number computed."""
     by = {(population, result.group): result for population, result in found}
     whole, weighted = by[AS_IT_IS, "everything"], by[WEIGHTED, "everything"]
-    single = [result for (population, group), result in by.items() if population == AS_IT_IS and group != "everything"]
-    order = sorted(single, key=lambda result: result.auc)
+    parts = [result for (population, group), result in by.items() if population == AS_IT_IS and group not in WHOLES]
+    order = sorted(parts, key=lambda result: result.auc)
+    alone = max((result.importances.nlargest(1, "single").iloc[0] for result in parts), key=lambda row: row["single"])
+    jointly = ", ".join(f"{group} {by[AS_IT_IS, group].auc:.1f}" for group in WHOLES[:-1])
     met = [_GROUP_NAMES.get(r.group, r.group) for r in order if r.auc <= AIM_TOLD]
     best, worst = (_GROUP_NAMES.get(r.group, r.group) for r in (order[0], order[-1]))
     far = distances.dropna(subset="distance").iloc[0]
@@ -229,6 +231,7 @@ def in_words(of: Sides, found: Sequence[Told], distances: pd.DataFrame) -> str:
         f"super-classes it is {weighted.auc:.1f} ({weighted.ci_low:.1f} to {weighted.ci_high:.1f}): the mixture of "
         f"diagnoses makes {whole.auc - weighted.auc:.1f} points of it. Nearest are {best} ({order[0].auc:.1f}), "
         f"farthest {worst} ({order[-1].auc:.1f}). {len(met)} of {len(order)} groups stay at or below the aim of "
-        f"{AIM_TOLD:g}{': ' + ', '.join(met) if met else ''}. The measurement farthest apart is "
-        f"{realism.spoken(far['feature'])}: {far['distance']:.1f} interquartile ranges."
+        f"{AIM_TOLD:g}{': ' + ', '.join(met) if met else ''}. No measurement alone reaches more than "
+        f"{alone['single']:.0f} ({realism.spoken(alone['feature'])}); how they go together tells more: {jointly}. The "
+        f"measurement farthest apart is {realism.spoken(far['feature'])}: {far['distance']:.1f} interquartile ranges."
     )

@@ -203,7 +203,7 @@ def in_words(found: Transfer) -> str:
 
 
 def _weak(found: Transfer) -> str:
-    """Statements that are weak on both sides, and those that are weak on the first alone."""
+    """Statements that are weak on both sides, on the first alone, and on the first where the other has too few."""
     real, other = (side[STATEMENTS] for side in (found.real, found.simulated))
     simulated = {row.code: row.auc for row in other.table.itertuples()}
     pairs = [(r.code, r.auc, simulated[r.code]) for r in real.table.itertuples() if r.code in simulated and r.auc < LOW]
@@ -211,9 +211,11 @@ def _weak(found: Transfer) -> str:
     def listed(chosen: list) -> str:
         return ", ".join(f"{code} {here:.0f} and {there:.0f}" for code, here, there in chosen) or "none"
 
+    rare = [f"{r.code} {r.auc:.0f}" for r in real.table.itertuples() if r.code not in simulated and r.auc < LOW]
+    unscored = f" Below {LOW:g} and too rare to score on the other side: {', '.join(rare)}." if rare else ""
     return (
         f" Below {LOW:g} on both sides: {listed([p for p in pairs if p[2] < LOW])}. Below {LOW:g} on {real.of.name} "
-        f"alone: {listed([p for p in pairs if p[2] >= LOW])}."
+        f"alone: {listed([p for p in pairs if p[2] >= LOW])}.{unscored}"
     )
 
 
