@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ecglib.data.synthetic.population import FRONT_AT, FRONT_WIDTH, FRONTS
-from ecglib.data.wfdb_io import read_record
+from ecglib.data.wfdb_io import read_header, read_record
 from ecglib.delineate import WORK_HZ, p_wave, usual_beat
 from ecglib.errors import DataError, EcgError
 from ecglib.signals import LEADS
@@ -14,20 +14,23 @@ from ecglib.signals import LEADS
 EIGHT = [LEADS.index(lead) for lead in ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")]
 ANCHORS = [0, 1, 3]  # I, II and V2 among the eight: three leads as different as leads can be
 WEIGHT = np.array([2.5, 2.5, 1, 1, 1, 1, 1, 1])  # six chest leads would outvote the limbs about x and y
+HZ = 500.0
 SAMPLES = 40  # of a QRS, whatever its length
 P_PARTS = (0.3, 0.7)  # the right atrium and the left one
 ST_S, T_FROM_S, T_TO_S = 0.06, 0.10, 0.40  # after the QRS
 
 
 def recordings(folder: str | Path) -> Iterable[tuple[np.ndarray, float]]:
-    """The signals (12, T) in mV and rates of all WFDB records below ``folder``, in the order of their names.
+    """The signals (12, T) in mV and rates of the WFDB records of 500 Hz below ``folder``, in the order of their names.
+
+    Slower copies of the same records, as PTB-XL has them, are left out.
 
     Raises:
         DataError: there is none.
     """
-    headers = sorted(Path(folder).rglob("*.hea"))
+    headers = [path for path in sorted(Path(folder).rglob("*.hea")) if read_header(path).hz == HZ]
     if not headers:
-        raise DataError(f"{folder} holds no WFDB record (.hea); name a folder of recordings of 12 leads at 500 Hz")
+        raise DataError(f"{folder} holds no WFDB record (.hea) of {HZ:g} Hz; name a folder of recordings of 12 leads")
     for header in headers:
         yield read_record(header)
 

@@ -123,3 +123,12 @@ def test_a_folder_without_recordings_says_so(tmp_path, capsys):
         next(iter(seen.recordings(tmp_path)))
     assert main([str(tmp_path)]) == 2
     assert "name a folder of recordings" in capsys.readouterr().err
+
+
+def test_each_record_is_read_once(real_data):
+    """PTB-XL has every record twice, at 100 Hz as well."""
+    folder = real_data("ptbxl_subset")
+    whole, fast = (sum(1 for _ in seen.recordings(of)) for of in (folder, folder / "records500"))
+    assert whole == fast == 333
+    with pytest.raises(DataError, match="of 500 Hz"):
+        next(iter(seen.recordings(folder / "records100")))

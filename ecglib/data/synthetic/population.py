@@ -1,6 +1,7 @@
-"""What is usual in adults: sizes that ``python -m ecglib.calibration`` fits to unlabelled recordings, kept as a file.
+"""What is usual in adults: sizes that ``ecglib.calibration`` fits to unlabelled recordings, kept as a file.
 
-``population.toml`` is written by that command and read here; nothing in it was chosen by a diagnosis of a real record.
+``population.toml`` is written by its commands (the package's own and ``matched``) and read here; nothing in it was
+chosen by a diagnosis of a real record.
 """
 
 import tomllib
@@ -14,7 +15,7 @@ from ecglib.errors import ParameterError
 
 FILE = Path(__file__).with_name("population.toml")
 FRONTS = 5  # wavefronts of a QRS, in the order of activation
-# When each wavefront passes and how long, in parts of the QRS
+# When each wavefront passes, in parts of the QRS, and how long it is taken to last when a QRS is measured
 FRONT_AT = np.array([0.13, 0.29, 0.45, 0.61, 0.79])
 FRONT_WIDTH = 0.085
 
