@@ -160,7 +160,7 @@ def test_the_simulator_chapter_runs_without_real_data(tmp_path, monkeypatch):
     runs = read_runs(tmp_path, status="ok")
     assert set(runs["metric"]) == {"two_sample_auc"}
     assert set(runs["data_kind"]) == {"simulated"}
-    assert len(runs) == 20  # ten groups of measurements, two populations
+    assert len(runs) == 26  # thirteen groups of measurements, two populations
     wrong = run("simulator_realism", "-p", "results_dir", str(tmp_path), *sizes, "-p", "reader", "nowhere")
     assert wrong.returncode != 0
     assert "no such folder" in wrong.stderr
