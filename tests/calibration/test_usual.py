@@ -49,8 +49,11 @@ def test_fronts_and_lead_vectors_that_were_planted_are_found():
     np.testing.assert_allclose(st, [0.01, 0, 0.03], atol=0.01)
     np.testing.assert_allclose(found["p"], [[0.08, 0.06, 0.02], [0.1, 0.05, -0.05]], atol=0.003)
     np.testing.assert_allclose(found["p_spread"], 0.01, rtol=0.35)
-    for name, lead_vectors in (("p_chest", ATRIA), ("t_chest", RECOVERY), ("st_chest", PLATEAU)):
-        np.testing.assert_allclose(found[name], lead_vectors[usual.FITTED_CHEST], atol=0.08, err_msg=name)
+    np.testing.assert_allclose(found["p_chest"], ATRIA[usual.FITTED_CHEST], atol=0.03)
+    np.testing.assert_allclose(found["t_chest"], RECOVERY[usual.FITTED_CHEST], atol=0.03)
+    # ST is 10 uV here: noise of 2 uV in the leads that define its dipole would pull its vectors towards zero
+    quiet, _ = planted_hearts(400, field, population.usual().fronts, 0.05, noise_mv=0.0005)
+    np.testing.assert_allclose(usual.statistics(quiet, chest)["st_chest"], PLATEAU[usual.FITTED_CHEST], atol=0.03)
 
 
 def test_the_ill_are_left_out_of_the_densest_part():

@@ -70,8 +70,8 @@ def test_every_class_of_its_tasks_occurs(cohort):
 
 
 def test_share_of_normal_records():
-    found = [simulate_tracing("ptb-xl", 2, i, 100, 10.0).findings for i in range(300)]
-    assert 0.25 < np.mean(["NORM" in f for f in found]) < 0.47
+    found = [simulate_tracing("ptb-xl", 2, i, 100, 10.0).findings for i in range(1500)]  # known to 0.024
+    assert 0.28 < np.mean(["NORM" in f for f in found]) < 0.47
 
 
 @settings(max_examples=25, deadline=None)
