@@ -22,16 +22,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("folder", help="WFDB records, searched below this folder")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--records", type=int, default=800, help="healthy records to simulate in each step")
+    parser.add_argument("--lead-vectors", action="store_true", help="move the lead vectors of V1-V6 and nothing else")
     options = parser.parse_args(argv)
+    move = usual.lead_vectors_moved if options.lead_vectors else usual.moved
     try:
-        fit(options.folder, options.steps, options.records)
+        fit(options.folder, options.steps, options.records, move)
     except EcgError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def fit(folder: str, steps: int, records: int) -> None:
+def fit(folder: str, steps: int, records: int, move=usual.moved) -> None:
     """Move the population ``steps`` times towards the recordings below ``folder`` and write it each time."""
     digest = hashlib.sha256()
     n = 0
@@ -51,7 +53,7 @@ def fit(folder: str, steps: int, records: int) -> None:
         simulated = usual.statistics(seen.hearts(healthy), of.chest)
         real = usual.statistics(real_hearts, of.chest)
         print(f"step {step}: " + ", ".join(f"{k} {_gap(real[k], simulated[k]):.3f}" for k in real), flush=True)
-        files.write_population(usual.moved(of, real, simulated), source=source)
+        files.write_population(move(of, real, simulated), source=source)
 
 
 def _gap(real: np.ndarray, simulated: np.ndarray) -> float:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ecglib.calibration import seen
 from ecglib.calibration.measures import BANDS_HZ, NoiseMeasures, measure_noise
 from ecglib.data.synthetic import noise
 from ecglib.data.synthetic.cohorts import cohort_named
@@ -24,8 +25,9 @@ from ecglib.data.synthetic.noise import Ward
 from ecglib.data.synthetic.recording import record
 from ecglib.errors import DataError
 from ecglib.paths import atomic_write
+from ecglib.signals import LEADS
 
-HZ, SECONDS, SEED = 500, 10.0, 20000
+HZ, SECONDS, SEED = round(seen.HZ), 10.0, 20000
 HEARTS, ROUNDS = 160, 8
 DAMPING = 0.8
 _MUSCLE = [BANDS_HZ.index(b) for b in ((62, 90), (90, 130), (152, 180))]
@@ -34,20 +36,16 @@ _FLOOR = [BANDS_HZ.index((180, 210))]
 
 
 def read_signals(folder: Path) -> tuple[np.ndarray, str]:
-    """(N, 12, 5000) float32 mV of every 500 Hz WFDB record of 10 s or more under ``folder``, and their fingerprint.
+    """(N, 12, 5000) float32 mV of every `seen.recordings` below ``folder`` that is whole, and their fingerprint.
 
     DataError when there are fewer than five.
     """
-    from ecglib.data.wfdb_io import read_header, read_record
-
     samples, out, digest = round(HZ * SECONDS), [], hashlib.sha256()
-    for path in sorted(folder.rglob("*.hea")):
-        header = read_header(path)
-        if header.hz == HZ and header.samples >= samples and header.n_sig == 12:
-            ecg = np.ascontiguousarray(read_record(path)[0][:, :samples])
-            if np.isfinite(ecg).all() and np.ptp(ecg, axis=1).min() > 0:
-                out.append(ecg)
-                digest.update(ecg.tobytes())
+    for ecg_mv, _ in seen.recordings(folder):
+        ecg = np.ascontiguousarray(ecg_mv[:, :samples])
+        if ecg.shape == (len(LEADS), samples) and np.isfinite(ecg).all() and np.ptp(ecg, axis=1).min() > 0:
+            out.append(ecg)
+            digest.update(ecg.tobytes())
     if len(out) < 5:
         raise DataError(f"{folder} holds {len(out)} usable 12-lead WFDB records of {HZ} Hz and {SECONDS:g} s; 5 needed")
     return np.stack(out), digest.hexdigest()[:16]

@@ -73,9 +73,12 @@ def dipoles(leads: np.ndarray, field: np.ndarray) -> np.ndarray:
     return (leads * WEIGHT) @ np.linalg.pinv(field * WEIGHT[:, None]).T
 
 
-def fronts(qrs: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """(N, 8, SAMPLES) -> (N, 3 * FRONTS): the dipole of every wavefront, by ridge regression."""
+def fronts(qrs: np.ndarray, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 8, SAMPLES) -> (N, 3 * FRONTS) the dipole of every wavefront, by ridge regression, and (N, 6 * FRONTS) what
+    V1-V6 show of each beyond it."""
     b = basis()
     inverse = np.linalg.solve(b.T @ b + 0.02 * SAMPLES / FRONTS * np.eye(FRONTS), b.T)  # (FRONTS, SAMPLES)
-    moving = dipoles(qrs.transpose(0, 2, 1), field)  # (N, SAMPLES, 3)
-    return np.einsum("fs,nsd->nfd", inverse, moving).reshape(len(qrs), -1)
+    leads = np.einsum("fs,nas->nfa", inverse, qrs)
+    moving = dipoles(leads, field)
+    beyond = (leads - moving @ field.T)[..., 2:]
+    return moving.reshape(len(qrs), -1), beyond.reshape(len(qrs), -1)

@@ -79,7 +79,7 @@ def test_noise_is_changed_where_it_was_the_same(tmp_path, monkeypatch):
 
 def test_a_folder_without_recordings_says_so(tmp_path, capsys):
     assert matched.main([str(tmp_path)]) == 2
-    assert "usable 12-lead WFDB records" in capsys.readouterr().err
+    assert "holds no WFDB record (.hea) of 500 Hz" in capsys.readouterr().err
 
 
 def test_a_measurement_that_all_lack_moves_nothing(usual):

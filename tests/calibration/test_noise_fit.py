@@ -6,16 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import wfdb
 
 import ecglib.calibration.noise_fit as noise_fit
 from ecglib.calibration.measures import BANDS_HZ, measure_noise
 from ecglib.data.synthetic.noise import Ward, ward_of, wards
 from ecglib.errors import DataError, SignalError
+from ecglib.signals import LEADS
 
 
 @pytest.fixture(scope="module")
 def hearts():
-    return noise_fit.simulated_hearts("ptb-xl", 60)
+    return noise_fit.simulated_hearts("ptb-xl", noise_fit.HEARTS)
 
 
 def test_planted_sizes_come_back(hearts):
@@ -84,7 +86,15 @@ def test_the_table_is_written_as_it_is_read(tmp_path):
 
 
 def test_a_folder_without_records_is_refused(tmp_path):
-    with pytest.raises(DataError, match="0 usable"):
+    with pytest.raises(DataError, match="holds no WFDB record"):
+        noise_fit.read_signals(tmp_path)
+
+
+def test_a_folder_with_too_few_whole_records_is_refused(tmp_path):
+    for name, seconds in (("long", 10), ("short", 8)):
+        wave = np.sin(np.arange(500 * seconds)[:, None] / 80 + np.arange(12))
+        wfdb.wrsamp(name, 500, ["mV"] * 12, list(LEADS), p_signal=wave, fmt=["16"] * 12, write_dir=str(tmp_path))
+    with pytest.raises(DataError, match=r"1 usable.*5 needed"):
         noise_fit.read_signals(tmp_path)
 
 

@@ -18,19 +18,23 @@ RECOVERY = population.usual().chest * np.array([[0.8], [1], [0.9], [0.7], [0.8],
 PLATEAU = population.usual().chest * np.array([[1.2], [1], [1.1], [0.9], [0.7], [0.8]])
 
 
-def planted_hearts(n: int, field: np.ndarray, fronts: np.ndarray, spread: float, noise_mv: float = 0.002):
-    """Hearts whose fronts, T and ST are known, seen without body or electrodes in between."""
+def planted_hearts(n: int, field: np.ndarray, fronts: np.ndarray, spread, noise_mv=0.002, *, beyond=0, t_beyond=0):
+    """Hearts whose fronts, T and ST are known, seen without body or electrodes in between. ``beyond`` (N, 5, 8): what
+    leads show of a front that its dipole does not tell, in parts of the heart's size; ``t_beyond`` (N, 8) of T."""
     rng = np.random.default_rng(1)
     size = np.exp(0.2 * rng.standard_normal(n))
     own = size[:, None] * (fronts + spread * rng.standard_normal((n, fronts.size)))
     moving = np.einsum("sf,nfd->nsd", seen.basis(), own.reshape(n, -1, 3))
     qrs = np.einsum("ad,nsd->nas", field, moving)
+    beyond = np.broadcast_to(beyond, (n, 5, 8)) * np.linalg.norm(own, axis=1)[:, None, None]
+    qrs += np.einsum("sf,nfa->nas", seen.basis(), beyond)
     t = 0.4 * size[:, None] * (np.array([0.8, 0.3, 0.4]) + 0.1 * rng.standard_normal((n, 3)))
     st = np.array([0.01, 0.0, 0.03]) + 0.01 * rng.standard_normal((n, 3))
     p = np.array([[0.08, 0.06, 0.02], [0.1, 0.05, -0.05]]) + 0.01 * rng.standard_normal((n, 2, 3))
     p[::7] = np.nan  # atria that fibrillate
     deep, t_field, st_field = (np.vstack([field[:2], of]) for of in (ATRIA, RECOVERY, PLATEAU))
-    hearts = {"qrs": qrs, "st": st @ st_field.T, "t": t @ t_field.T, "p": p @ deep.T}
+    t_leads = t @ t_field.T + np.linalg.norm(t, axis=1, keepdims=True) * t_beyond
+    hearts = {"qrs": qrs, "st": st @ st_field.T, "t": t_leads, "p": p @ deep.T}
     noisy = {name: value + noise_mv * rng.standard_normal(value.shape) for name, value in hearts.items()}
     return noisy, own / size[:, None]
 
@@ -41,6 +45,9 @@ def test_fronts_and_lead_vectors_that_were_planted_are_found():
     hearts, own = planted_hearts(400, field, population.usual().fronts, 0.05)
     found = usual.statistics(hearts, chest)
     np.testing.assert_allclose(found["chest"], chest[usual.FITTED_CHEST], atol=0.02)
+    assert np.abs(found["beyond"]).max() < 0.01  # there is none
+    assert np.sqrt(np.diag(found["front_spread"])[15:]).max() < 0.01
+    assert np.sqrt(np.diag(found["recovery_beyond"])).max() < 0.02
     form = own / np.linalg.norm(own, axis=1, keepdims=True)
     # Ridge regression pulls towards zero by a few per cent
     np.testing.assert_allclose(found["fronts"], form.mean(axis=0), atol=0.05)
@@ -54,6 +61,28 @@ def test_fronts_and_lead_vectors_that_were_planted_are_found():
     # ST is 10 uV here: noise of 2 uV in the leads that define its dipole would pull its vectors towards zero
     quiet, _ = planted_hearts(400, field, population.usual().fronts, 0.05, noise_mv=0.0005)
     np.testing.assert_allclose(usual.statistics(quiet, chest)["st_chest"], PLATEAU[usual.FITTED_CHEST], atol=0.03)
+
+
+def test_what_leads_show_beyond_the_dipoles_is_found():
+    """V4 shows more of the third front, V3 of the fourth in some hearts: as planted, but for what a dipole can take."""
+    chest = population.usual().chest
+    field = np.vstack([limb_vectors(), chest])
+    planted = np.zeros((400, 5, 8))
+    planted[:, 2, 5] = 0.1
+    planted[:, 3, 4] = 0.08 * np.random.default_rng(2).standard_normal(400)
+    of_t = np.zeros((400, 8))
+    of_t[:, 4:6] = 0.15 * np.random.default_rng(3).standard_normal((400, 1))  # V3 and V4 of T, together
+    hearts, _ = planted_hearts(400, field, population.usual().fronts, 0.05, beyond=planted, t_beyond=of_t)
+    found = usual.statistics(hearts, chest)
+    left = np.eye(8) - field @ np.linalg.pinv(field * seen.WEIGHT[:, None]) * seen.WEIGHT
+    mean, spread = found["beyond"].reshape(5, 6), np.sqrt(np.diag(found["front_spread"])[15:]).reshape(5, 6)
+    np.testing.assert_allclose(mean[2], 0.1 * left[2:, 5], atol=0.015)
+    np.testing.assert_allclose(spread[3], 0.08 * np.abs(left[2:, 4]), atol=0.015)
+    assert mean[2, 3] > 0.03
+    assert spread[3, 2] > 0.03
+    of_t, expected = found["recovery_beyond"][:6, :6], np.zeros((6, 6))
+    expected[2:4, 2:4] = 0.15**2
+    np.testing.assert_allclose(of_t, expected, atol=0.003)
 
 
 def test_the_ill_are_left_out_of_the_densest_part():
@@ -74,7 +103,16 @@ def test_a_step_goes_where_the_difference_points():
     still = usual.moved(of, now, now)
     np.testing.assert_allclose(still.chest, of.chest)
     np.testing.assert_allclose(still.fronts, of.fronts)
+    np.testing.assert_allclose(still.beyond, of.beyond)
     np.testing.assert_allclose(still.front_modes.T @ still.front_modes, of.front_modes.T @ of.front_modes, atol=1e-4)
+    for modes in ("recovery_modes", "recovery_beyond"):
+        was, is_now = getattr(of, modes), getattr(still, modes)
+        np.testing.assert_allclose(is_now.T @ is_now, was.T @ was, atol=1e-4)
+    turned = now | {"chest": now["chest"] + 0.1, "beyond": now["beyond"] + 0.1}
+    seen_anew = usual.lead_vectors_moved(of, turned, now)
+    np.testing.assert_allclose(seen_anew.chest[usual.FITTED_CHEST] - of.chest[usual.FITTED_CHEST], 0.1 * usual.STEP)
+    np.testing.assert_array_equal(seen_anew.beyond, of.beyond)
+    assert (usual.moved(of, turned, now).chest == of.chest).all()
     larger = now | {"size": now["size"] + [0.1, 0.0], "t_size": now["t_size"] + [0.2, 0.0]}
     grown = usual.moved(of, larger, now)
     assert np.linalg.norm(grown.fronts) / np.linalg.norm(of.fronts) == pytest.approx(np.exp(0.1 * usual.STEP))

@@ -12,7 +12,8 @@ from ecglib.data.synthetic.body import NEIGHBOURS, average_body, leads_from_elec
 from ecglib.data.synthetic.generate import simulate_heart
 from ecglib.data.synthetic.noise import TOGETHER_HZ, electrode_noise, ward_of
 from ecglib.data.synthetic.patients import sample_case
-from ecglib.data.synthetic.repolarisation import recover
+from ecglib.data.synthetic.population import FRONTS
+from ecglib.data.synthetic.repolarisation import ST_KEPT, recover
 from ecglib.data.synthetic.ventricles import conducted
 from ecglib.signals import LEADS
 
@@ -71,25 +72,60 @@ def test_fine_structure_of_a_qrs_is_more_of_each_electrode_than_its_waves_are():
     assert np.corrcoef(np.array(fast).T)[0, 1] < 0.8
 
 
-def test_recovery_is_seen_by_its_own_lead_vectors():
-    """In an average torso T is the dipole through ``t_chest``, and no T of V3 follows from the QRS's vectors."""
-    no_st = {"st_mv": np.zeros(3), "st_of_t": 0.0, "st_modes": np.zeros((3, 3)), "st_field": 0.0}
-    of = replace(population.usual(), t_field=0.0, **no_st)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_each_electrode_sees_of_a_healthy_front_what_the_population_says(swapped):
+    """Lead vectors tell the rest; an electrode on the wrong place takes with it what it would have seen there."""
+    beyond = 0.1 * np.random.default_rng(3).standard_normal((FRONTS, 6))
+    of = population.usual()
+    of = replace(of, beyond=np.linalg.norm(of.fronts) * beyond.ravel(), front_modes=np.zeros((1, 9 * FRONTS)))
+    order = np.arange(9)
+    if swapped:
+        order[[V1, V4]] = order[[V4, V1]]
     population.put(of)
     files.forget()
     try:
-        body, rng = average_body(), np.random.default_rng(5)
+        body, rng = replace(average_body(), order=order), np.random.default_rng(5)
         case = sample_case((50.0, "M", 0.0), set(), rng)
-        case.u_mv, case.qrs_ms = 0.0, 90.0
-        waves, _ = recover(case, conducted(case, body, rng), body, rng, 390.0)
-        peak = leads_from_electrodes(waves.sample(np.arange(0.0, 500.0, 2.0)))
-        t = peak[:, np.abs(peak[LEADS.index("V2")]).argmax()]
-        seen = of.t_chest @ case.t_vector
-        scale = float(t[6:] @ seen / (seen @ seen))  # what rises early in T is a part of it
-        np.testing.assert_allclose(t[6:], scale * seen, atol=0.02 * np.abs(seen).max())
-        assert 0.9 < scale < 1.25
-        by_qrs = of.chest @ case.t_vector
-        assert np.abs(t[6:] - scale * by_qrs).max() > 0.1 * np.abs(seen).max()
+        waves = conducted(case, body, rng).waves
+        fronts = waves.sources[:FRONTS]
+        seen = (waves.weights[:, :FRONTS] - body.weights(fronts))[3:]
+        np.testing.assert_allclose(seen[order[3:] - 3], np.linalg.norm(fronts[:, :3]) * beyond.T, atol=1e-9)
     finally:
         population.put(None)
         files.forget()
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_recovery_is_seen_by_its_own_lead_vectors(swapped):
+    """In an average torso T is its dipole through ``t_chest`` and what this heart shows beyond; ST likewise."""
+    of = population.usual()
+    order = np.arange(9)
+    if swapped:
+        order[[V1, V4]] = order[[V4, V1]]
+    body, rng = replace(average_body(), order=order), np.random.default_rng(5)
+    case = sample_case((50.0, "M", 0.0), set(), rng)
+    case.u_mv, case.qrs_ms = 0.0, 90.0
+    case.t_beyond, case.st_beyond_mv = 0.2 * rng.standard_normal(6), np.zeros(6)
+    case.st_vector = np.zeros(3)
+    with_t = recovered(case, body)
+    t = with_t[:, np.abs(with_t[LEADS.index("V2")]).argmax()]
+    seen = (of.t_chest @ case.t_vector + np.linalg.norm(case.t_vector) * case.t_beyond)[order[3:] - 3]
+    scale = float(t[6:] @ seen / (seen @ seen))  # what rises early in T is a part of it
+    np.testing.assert_allclose(t[6:], scale * seen, atol=0.02 * np.abs(seen).max())
+    assert 0.9 < scale < 1.25
+    by_qrs = of.chest @ case.t_vector
+    assert np.abs(t[6:] - scale * by_qrs).max() > 0.1 * np.abs(seen).max()
+
+    more = np.array([0.05, 0.0, -0.03, 0.02, 0.0, 0.04])
+    raised = recovered(replace(case, st_beyond_mv=more), body) - with_t
+    largest = raised[6:, np.abs(raised).max(axis=0).argmax()]
+    factor = np.abs(largest).max() / 0.05
+    np.testing.assert_allclose(largest, factor * more[order[3:] - 3], rtol=1e-4, atol=1e-6)
+    assert 1.0 < factor < 1.0 + ST_KEPT  # at J, and a part of what comes later
+
+
+def recovered(case, body) -> np.ndarray:
+    """ST and T (12, n) of a case, every 2 ms; the same draws each time."""
+    rng = np.random.default_rng(6)
+    waves, _ = recover(case, conducted(case, body, rng), body, rng, 390.0)
+    return leads_from_electrodes(waves.sample(np.arange(0.0, 500.0, 2.0)))

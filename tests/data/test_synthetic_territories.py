@@ -11,7 +11,7 @@ import pytest
 from ecglib.data.synthetic.generate import simulate_heart
 from ecglib.signals import LEADS
 
-RECORDS = 350  # of which one in twelve is acute
+RECORDS = 1000  # of which one in twelve is acute
 
 # Of an acute infarct: leads raised, leads reciprocal or flat at most, leads with next to no change
 ACUTE = {

@@ -105,7 +105,8 @@ def test_late_forces_of_the_bundle_branch_blocks():
             assert features["qrs_ms"] >= 120
             qrs = mean_beat(ecg)[:, int(0.25 * HZ) : int(0.45 * HZ)]
             if code == "CLBBB":
-                assert features["s_amp_mv_V1"] > features["r_amp_mv_V1"]
+                v1 = qrs[LEAD["V1"]]
+                assert -v1.min() > 2 * v1.max()  # rS or QS
                 assert features["r_amp_mv_I"] > 2 * features["s_amp_mv_I"]
             else:
                 assert features["r_amp_mv_V1"] > 0.3
@@ -115,7 +116,7 @@ def test_late_forces_of_the_bundle_branch_blocks():
 
 def test_acute_inferior_infarct_elevates_there_and_depresses_opposite():
     seen = 0
-    for index in range(60):
+    for index in range(200):  # one in twelve is acute
         _, case, _, features = tracing(["IMI"], index, hz=100)
         if case.stage == "acute":
             seen += 1
@@ -126,7 +127,7 @@ def test_acute_inferior_infarct_elevates_there_and_depresses_opposite():
 
 
 def test_acute_anterior_infarct_elevates_the_front():
-    stages = [tracing(["ASMI"], index, hz=100) for index in range(40)]
+    stages = [tracing(["ASMI"], index, hz=100) for index in range(200)]
     acute = [f for _, case, _, f in stages if case.stage == "acute"]
     assert min(f["st_mv_V2"] for f in acute) > 0.1
     assert np.median([f["st_mv_V2"] for f in acute]) > 3 * abs(np.median([f["st_mv_V6"] for f in acute]))

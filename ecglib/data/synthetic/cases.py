@@ -111,6 +111,8 @@ class Case:
     injury: list = field(default_factory=list)  # (territory, ST mV, T mV, late/early ST)
     t_vector: np.ndarray = field(default_factory=lambda: np.zeros(3))
     st_vector: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    t_beyond: np.ndarray = field(default_factory=lambda: np.zeros(6))  # of V1-V6, in parts of the T vector
+    st_beyond_mv: np.ndarray = field(default_factory=lambda: np.zeros(6))
     t_scale: float = 1.0
     early_mv: float = 0.0
     u_mv: float = 0.0

@@ -43,14 +43,17 @@ def sample_case(person, codes: set[str], rng) -> Case:
     case.axis_deg = float(_within(axis_deg, -28, 84))
     case.rotation_deg = float(_within(5 * z[7] - 3 * old, -15, 15))
     case.voltage = float(np.exp(0.10 * (not female) - 0.10 * old - 0.07 * habitus + of.voltage_spread * z[8]))
-    t = of.t_vector + of.t_by_axis * (case.axis_deg - 30) / 40 + z[10:13] @ of.t_modes
+    own, beyond = (rng.standard_normal(len(m)) @ m for m in (of.recovery_modes, of.recovery_beyond))
+    by_axis = of.t_by_axis * (case.axis_deg - 30) / 40
+    t, case.t_beyond = of.t_vector + by_axis[:3] + own[:3], by_axis[3:] + beyond[:6]
     t[2] -= 0.06 * female + 0.08 * old
     size = (0.88 if female else 1.12) * of.t_mv * np.exp(-0.15 * old + of.t_spread * z[9]) * case.voltage**0.4
     case.t_vector = size * t / math.sqrt(t @ t)
     if not codes and age < 35 and u[3] < 0.15:  # juvenile T, inverted in V1-V3
         case.t_vector[2] -= 0.14
     # The healthy ST: a little of the T vector, more so in young men, and a little of anything
-    case.st_vector = of.st_mv + of.st_of_t * case.t_vector + z[13:16] @ of.st_modes
+    case.st_vector = of.st_mv + of.st_of_t * case.t_vector + own[3:]
+    case.st_beyond_mv = beyond[6:]
     case.st_vector[2] += 0.03 * (not female and age < 60) * u[5]
     case.u_mv = 0.055 * (0.4 + 0.6 * u[6]) * float(np.clip((100 - case.rate) / 30, 0.0, 1.0))
 

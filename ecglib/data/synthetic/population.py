@@ -24,36 +24,39 @@ FRONT_WIDTH = 0.085
 class Population:
     """chest (6, 3): lead vectors of V1-V6 (x to the left, y down, z forward; the scale of Frank's leads).
 
-    QRS: ``fronts`` (15,) mean of five dipoles in mV of a heart of usual size and ``front_modes`` (M, 15): a heart takes
-    a normal number of each. ``axis`` mean and spread in degrees at 50 years; ``voltage_spread`` of the logarithm.
-    T: mean unit ``t_vector`` (3,), its change per 40 degrees of QRS axis, modes (3, 3), size in mV and spread of its
-    logarithm, and ``t_chest`` (6, 3): V1-V6 see recovery, which is everywhere at once, by lead vectors of their own.
-    ST: mean (3,) in mV, share of the T vector, modes (3, 3), ``st_chest`` (6, 3). P: right and left atrium (2, 3) in
-    mV, the spreads of each component, and ``p_chest`` (6, 3), as the atria lie deep.
+    QRS: ``fronts`` (15,) mean of five dipoles in mV of a heart of usual size, ``beyond`` (30,) what V1-V6 see of each
+    that the lead vectors do not tell, and ``front_modes`` (M, 45) of both: a heart takes a normal number of each.
+    ``axis`` mean and spread in degrees at 50 years; ``voltage_spread`` of the logarithm.
+    T: mean unit ``t_vector`` (3,), size in mV and spread of its logarithm, and ``t_chest`` (6, 3): V1-V6 see recovery,
+    which is everywhere at once, by lead vectors of their own. ``t_by_axis`` (9,): its change per 40 degrees of QRS
+    axis, and that of what V1-V6 show beyond it in parts of its size. ST: mean (3,) in mV, share of the T vector,
+    ``st_chest`` (6, 3). ``recovery_modes`` (M, 6): of the T and the ST vector, in mV, together;
+    ``recovery_beyond`` (M, 12): of what V1-V6 show beyond both.
+    P: right and left atrium (2, 3) in mV, the spreads of each component, and ``p_chest`` (6, 3), as the atria lie deep.
     Bodies: ``near``, how much a source weighs more the nearer it is; spreads of lead vectors ``limb``, of the gains of
     V1-V6 ``chest_spread`` (6,) and of the heart's place ``heart_cm``.
     What the leads show of a QRS and no front tells: widths ``front_width`` (5,) in parts of the QRS, slurs and fibres
     (sizes in mV, widths in ms), and the muscle under an electrode, ``local`` (2,) of fronts and of fine structure in
     parts of the most that it sees of them, by electrode ``local_at`` (6,).
-    T: ``t_ms`` and ``t_skew``, width after its peak and how much longer before it; ``t_field``, ``st_field``: spread
-    of its lead vectors from heart to heart, by electrode ``t_field_at`` (6,).
+    T: ``t_ms`` and ``t_skew``, width after its peak and how much longer before it.
     """
 
     chest: np.ndarray
     fronts: np.ndarray
+    beyond: np.ndarray
     front_modes: np.ndarray
     axis: np.ndarray
     voltage_spread: float
     t_vector: np.ndarray
     t_by_axis: np.ndarray
-    t_modes: np.ndarray
     t_mv: float
     t_spread: float
     t_chest: np.ndarray
     st_chest: np.ndarray
     st_mv: np.ndarray
     st_of_t: float
-    st_modes: np.ndarray
+    recovery_modes: np.ndarray
+    recovery_beyond: np.ndarray
     p_mv: np.ndarray
     p_spread_mv: np.ndarray
     p_chest: np.ndarray
@@ -70,9 +73,6 @@ class Population:
     local_at: np.ndarray
     t_ms: float
     t_skew: float
-    t_field: float
-    st_field: float
-    t_field_at: np.ndarray
 
 
 def load(path: Path = FILE) -> Population:
@@ -87,13 +87,15 @@ def load(path: Path = FILE) -> Population:
     if odd := names ^ read.keys():
         raise ParameterError(f"{path.name}: {sorted(odd)} missing or not known; make it: python -m ecglib.calibration")
     values = {name: np.array(value, dtype=float) for name, value in read.items()}
-    shapes = {"chest": (6, 3), "fronts": (3 * FRONTS,), "axis": (2,), "t_modes": (3, 3), "st_modes": (3, 3)}
+    shapes = {"chest": (6, 3), "axis": (2,), "t_by_axis": (9,)}
+    shapes |= {"fronts": (3 * FRONTS,), "beyond": (6 * FRONTS,)}
     shapes |= {"p_mv": (2, 3), "p_spread_mv": (2, 3), "p_chest": (6, 3), "t_chest": (6, 3)}
     shapes["st_chest"] = (6, 3)
-    shapes |= dict.fromkeys(("t_vector", "t_by_axis", "st_mv"), (3,))
-    shapes |= dict.fromkeys(("chest_spread", "local_at", "t_field_at"), (6,))
+    shapes |= dict.fromkeys(("t_vector", "st_mv"), (3,))
+    shapes |= dict.fromkeys(("chest_spread", "local_at"), (6,))
     shapes |= {"front_width": (FRONTS,), "local": (2,)}
-    shapes["front_modes"] = (len(values["front_modes"]), 3 * FRONTS)
+    of_modes = {"front_modes": 9 * FRONTS, "recovery_modes": 6, "recovery_beyond": 12}
+    shapes |= {name: (len(values[name]), n) for name, n in of_modes.items()}
     for name, value in values.items():
         if value.shape != shapes.get(name, ()) or not np.isfinite(value).all():
             raise ParameterError(f"{path.name}: {name} must be finite numbers of shape {shapes.get(name, ())}")

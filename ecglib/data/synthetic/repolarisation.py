@@ -8,13 +8,13 @@ import math
 
 import numpy as np
 
-from ecglib.data.synthetic.body import NEIGHBOURS
 from ecglib.data.synthetic.population import usual
 from ecglib.data.synthetic.territories import TERRITORY
 from ecglib.data.synthetic.ventricles import Activation
 from ecglib.data.synthetic.waves import Waves
 
 U_FORWARD = np.array([0.0, 0.15, 0.4])  # U follows T, but is tallest in V2 and V3
+ST_KEPT = 0.4  # of the healthy ST at J, on the way to T
 TURNED_MV = 0.2  # from here on the T of a region is turned over as a whole
 
 
@@ -49,7 +49,7 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
         gradient = gradient + case.strain * np.array([0.12, -0.10, -0.42])
         st = case.strain * np.array([0.02, -0.04, -0.07])
         rows += st_rows(st, 1.1 * st, t_peak, (-1.5, 0.0, 2.0))
-    st_late = 0.4 * case.st_vector + 0.13 * case.t_scale * case.t_vector
+    st_late = ST_KEPT * case.st_vector + 0.13 * case.t_scale * case.t_vector
     whole = []  # what all of the ventricles make, not one region
     if conducted:
         gradient, more = _primary(case, rng, gradient, t_peak)
@@ -70,11 +70,15 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     early = gradient * rng.uniform(0.06, 0.22) + 0.1 * math.sqrt(gradient @ gradient) * rng.standard_normal(3) * 0.3
     whole.append([t_peak - 1.25 * left, 0.7 * left, 0.8 * left, *early, 0, 0, 0])
     whole.append([t_peak, left, right, *gradient, 0, 0, 0])
+    unit = case.t_vector / (math.sqrt(case.t_vector @ case.t_vector) + 1e-9)
     if case.u_mv > 0:
-        unit = case.t_vector / (math.sqrt(case.t_vector @ case.t_vector) + 1e-9) + U_FORWARD
-        whole.append([t_peak + 2.0 * right + rng.uniform(55, 75), 28, 34, *(case.u_mv * unit), 0, 0, 0])
-    waves = _waves(whole).see(body, _field(rng, of.t_chest, of.t_field))
-    plateau = _waves(st_rows(case.st_vector, st_late, t_peak)).see(body, _field(rng, of.st_chest, of.st_field))
+        u_vector = case.u_mv * (unit + U_FORWARD)
+        whole.append([t_peak + 2.0 * right + rng.uniform(55, 75), 28, 34, *u_vector, 0, 0, 0])
+    # What the chest shows of the healthy T beyond its dipole goes with as much of it as there still is
+    waves = _waves(whole).see(body, of.t_chest + np.outer(case.t_beyond, unit))
+    plateau = _waves(st_rows(case.st_vector, st_late, t_peak)).see(body, of.st_chest)
+    beyond = np.concatenate([np.zeros(3), case.st_beyond_mv])[body.order]
+    plateau.weights += np.outer(beyond, (1.0, ST_KEPT))
     waves = waves.joined(plateau)
     if rows:
         waves = waves.joined(_waves(rows).see(body))
@@ -84,12 +88,6 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
 def _waves(rows) -> Waves:
     rows = np.array(rows)
     return Waves(rows[:, :3], rows[:, 3:])
-
-
-def _field(rng, chest: np.ndarray, spread: float) -> np.ndarray:
-    """Lead vectors (6, 3) of V1-V6 for the recovery of one heart, alike in neighbours."""
-    size = spread * usual().t_field_at * np.linalg.norm(chest, axis=1)
-    return chest + size[:, None] * (NEIGHBOURS @ rng.standard_normal((6, 3)))
 
 
 def _primary(case, rng, gradient, t_peak):

@@ -10,7 +10,8 @@ from functools import cache
 
 import numpy as np
 
-from ecglib.data.synthetic.body import leads_from_electrodes, neighbours
+from ecglib.data.synthetic.body import leads_from_electrodes
+from ecglib.data.synthetic.muscle import fibres, near_the_electrodes, slurs
 from ecglib.data.synthetic.population import FRONT_AT, FRONTS, usual
 from ecglib.data.synthetic.territories import scarred
 from ecglib.data.synthetic.waves import Waves
@@ -46,9 +47,6 @@ _POSTERIOR_FASCICLE_BLOCK = np.array(
 )
 FAINT_MS = 8.0
 USUAL_FACTOR = 0.95  # of `finish` for a normal QRS
-FIBRES, FINE_MS = 9, 4.0
-FINE_APART = 0.6  # what a chest electrode does not see of fine structure far from it
-_ALIKE = neighbours(0.5, 0.6, 0.65, 0.65, 0.85)
 _GRID_MS = np.arange(-60.0, 260.0, 2.0)  # on which the ends of a QRS are found
 _FROM_MUSCLE = frozenset("CRBBB CLBBB IVCD WPW".split())
 _TURNED = frozenset("CRBBB CLBBB LAFB LPFB LAXIS RAXIS RVH WPW IVCD".split())
@@ -88,22 +86,25 @@ def _jitter(rng, rows, amount=1.0):
     return rows
 
 
-def healthy(axis_deg: float, limb: np.ndarray, rng) -> np.ndarray:
-    """Wavefronts (5, 8) of a heart that conducts normally, drawn from the population with about the axis given.
+def healthy(axis_deg: float, limb: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Wavefronts (5, 8) of a heart that conducts normally, drawn from the population with about the axis given, and
+    what V1-V6 see of them beyond their dipoles (5, 6), in parts of the size of all five.
 
     ``limb`` (3, 3): what the limb electrodes see. The rows are in parts of a QRS of 90 ms and in mV.
     """
     of = usual()
-    drawn = of.fronts + rng.standard_normal((HEARTS, len(of.front_modes))) @ of.front_modes
-    size = np.sqrt(np.einsum("ij,ij->i", drawn, drawn))[:, None]
-    drawn = (drawn * (math.hypot(*of.fronts) / size)).reshape(HEARTS, FRONTS, 3)
-    v = drawn.sum(axis=1) @ limb.T
+    usually = np.concatenate([of.fronts, of.beyond])
+    drawn = usually + rng.standard_normal((HEARTS, len(of.front_modes))) @ of.front_modes
+    dipoles, beyond = drawn[:, : 3 * FRONTS], drawn[:, 3 * FRONTS :]
+    size = np.sqrt(np.einsum("ij,ij->i", dipoles, dipoles))
+    dipoles = dipoles.reshape(HEARTS, FRONTS, 3)
+    v = dipoles.sum(axis=1) @ limb.T
     axes = np.degrees(np.arctan2((v[:, 2] - 0.5 * (v[:, 0] + v[:, 1])) * 1.1547, v[:, 1] - v[:, 0]))
     best = int(np.abs((axes - axis_deg + 180) % 360 - 180).argmin())
     rows = np.empty((FRONTS, 8))
     rows[:, 0], rows[:, 1] = 90.0 * FRONT_AT, 90.0 * of.front_width
-    rows[:, 2:5], rows[:, 5:] = drawn[best], _PLACES
-    return rows
+    rows[:, 2:5], rows[:, 5:] = dipoles[best] * (math.hypot(*of.fronts) / size[best]), _PLACES
+    return rows, beyond[best].reshape(FRONTS, 6) / size[best]
 
 
 @cache
@@ -115,27 +116,6 @@ def _normal_area() -> np.ndarray:
 
 def _area(rows):
     return 2.5066 * (rows[:, 1] @ rows[:, 2:5])
-
-
-def _slurs(rng, n, span_ms, size):
-    """Small wavefronts in any direction: the notches and slurs that make every QRS its own."""
-    rows = np.empty((n, 8))
-    rows[:, 0] = span_ms * rng.uniform(0.15, 0.95, n)
-    rows[:, 1] = usual().slur_ms * rng.uniform(0.6, 1.4, n)
-    rows[:, 2:5] = size * rng.standard_normal((n, 3))
-    rows[:, 5:] = rng.uniform(-1.5, 1.5, (n, 3))
-    return rows
-
-
-def _fibres(rng, size):
-    """Fine structure, the same in every beat: small groups of fibres that fire at once. They carry the QRS above 50 Hz;
-    smooth wavefronts alone have nothing there (Flowers et al., Circulation 1969;39:531-539)."""
-    of, rows = usual(), np.empty((FIBRES, 8))
-    rows[:, 0] = 78.0 * rng.uniform(0.08, 0.85, FIBRES)
-    rows[:, 1] = of.fibre_ms * rng.uniform(0.6, 1.4, FIBRES)
-    rows[:, 2:5] = size * of.fibre_mv * rng.standard_normal((FIBRES, 3))
-    rows[:, 5:] = rng.uniform(-4.5, 4.5, (FIBRES, 3))
-    return rows
 
 
 def finish(rows, body, target_ms, usual_area, skew=None) -> Activation:
@@ -162,6 +142,7 @@ def conducted(case, body, rng) -> Activation:
     """The QRS of a beat that comes down the conduction system, with everything the case has."""
     has = case.codes.__contains__
     left_block = has("CLBBB")
+    beyond = None
     if left_block:
         rows = _LEFT_BUNDLE_BLOCK.copy()
         rows[0, 2:5] *= rng.uniform(0.0, 1.2)
@@ -170,7 +151,7 @@ def conducted(case, body, rng) -> Activation:
     elif has("LPFB"):
         rows = _POSTERIOR_FASCICLE_BLOCK.copy()
     else:
-        rows = healthy(case.axis_deg, body.limb, rng)
+        rows, beyond = healthy(case.axis_deg, body.limb, rng)
     if has("ILBBB"):  # the septum turns: no q, slurred upstroke
         rows[0] = [16, 9.0, 0.16, 0.10, 0.08, -0.5, 0.3, 1.0]
         rows[1, 2:5] = [0.30, 0.20, 0.05]
@@ -220,13 +201,13 @@ def conducted(case, body, rng) -> Activation:
         rows = np.vstack([rows, late])
     if has("IVCD"):
         rows[:, 1] *= 1.15
-        rows = np.vstack([rows, _slurs(rng, 3, 85, 0.25)])
+        rows = np.vstack([rows, slurs(rng, 3, 85, 0.25)])
     if case.infarct:
         rows = scarred(case, rng, rows)
     rough = 0.2 if has("ABQRS") else usual().slur_mv * np.exp(0.4 * rng.standard_normal())
     # Muscle that is reached from muscle, not from Purkinje fibres, fires less together.
     together = 0.35 if case.codes & _FROM_MUSCLE else 1.0
-    rows = np.concatenate([rows, _slurs(rng, 3, 78, rough), _fibres(rng, together)])
+    rows = np.concatenate([rows, slurs(rng, 3, 78, rough), fibres(rng, together)])
     rows[:, 2:5] *= case.voltage
     if not case.infarct and not case.codes & _TURNED:
         axis = frontal_axis(rows, limb)
@@ -248,23 +229,11 @@ def conducted(case, body, rng) -> Activation:
         rows[:2, 2:5] *= 0.4
         rows[:, 2:5] *= 0.8
         rows[:, 0] += lead_ms
-        rows = np.vstack([delta, rows])
+        rows = np.vstack([rows, delta])
     skew = np.exp(0.05 * rng.standard_normal(len(rows)))
     activation = finish(rows, body, target, normal_area * case.voltage * 0.9, skew)
-    _near_the_electrodes(activation.waves, rng)
+    near_the_electrodes(activation.waves, body, rng, beyond)
     return activation
-
-
-def _near_the_electrodes(waves: Waves, rng) -> None:
-    """Each chest electrode also sees the muscle under it, which no dipole of a whole front tells: of fine structure
-    nothing else, of a wavefront a little."""
-    of = usual()
-    strength = np.sqrt(np.vecdot(waves.sources[:, :3], waves.sources[:, :3]))
-    fine = waves.shape[:, 1] < FINE_MS
-    strength *= np.where(fine, of.local[1], of.local[0])
-    waves.weights[3:] *= np.where(fine, 1 - FINE_APART, 1.0)
-    drawn = _ALIKE @ rng.standard_normal((6, len(strength)))
-    waves.weights[3:] += strength * drawn * (of.local_at * np.linalg.norm(of.chest, axis=1))[:, None]
 
 
 def ventricular(body, rng, voltage, kind="V") -> Activation:
