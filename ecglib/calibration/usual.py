@@ -27,56 +27,81 @@ STEP = 0.8  # of each difference, so that parameters that share a statistic do n
 def statistics(hearts: dict[str, np.ndarray], chest: np.ndarray) -> dict[str, np.ndarray]:
     """Statistics of the densest part of ``hearts`` (see ``seen.hearts``), by name; ``chest`` (6, 3) lead vectors."""
     field = np.vstack([limb_vectors(), chest])
-    qrs, beyond = seen.fronts(hearts["qrs"], field)
-    size = np.linalg.norm(qrs, axis=1)
-    form = qrs / size[:, None]
-    # Recovery is seen by lead vectors of its own; the three leads that define its dipole are those of P
-    anchors = np.linalg.inv(field[seen.ANCHORS])
-    t, st = (hearts[name][:, seen.ANCHORS] @ anchors.T for name in ("t", "st"))
-    t_size = np.linalg.norm(t, axis=1)
-    together = np.hstack([form, t / size[:, None] ** 0.4, st, np.log(size)[:, None]])
+    # Of P, ST and T three leads define the dipole. P is small and no other shows it well: a fit to all would trade II
+    # for the noise of the chest; recovery is seen by lead vectors of its own
+    anchors = np.linalg.inv(field[seen.ANCHORS]).T
+    fronts, beyond = seen.fronts(hearts["qrs"], field)
+    size = np.linalg.norm(fronts, axis=1)
+    t, st = (hearts[name][:, seen.ANCHORS] @ anchors for name in ("t", "st"))
+    together = np.hstack([fronts / size[:, None], t / size[:, None] ** 0.4, st, np.log(size)[:, None]])
     found = MinCovDet(support_fraction=CORE, random_state=0).fit(together)
     core = found.dist_ <= chi2.ppf(0.975, together.shape[1])
-    form, size, t, st, t_size = form[core], size[core], t[core], st[core], t_size[core]
-    beyond = beyond[core] / size[:, None]
-    # P is small and no lead but these three shows it well: a fit to all would trade II for the noise of the chest
-    p = hearts["p"][core][..., seen.ANCHORS] @ anchors.T  # (N, 2, 3)
-    there = np.isfinite(p).all(axis=(1, 2))
-    p, p_leads = p[there], hearts["p"][core][there].reshape(-1, 8)
-    net = form.reshape(-1, FRONTS, 3).sum(axis=1) @ limb_vectors().T  # (N, 2): I and II
-    axis = np.degrees(np.arctan2((net[:, 1] - 0.5 * net[:, 0]) * 2 / np.sqrt(3), net[:, 0]))
-    unit_t = t / t_size[:, None]
-    by_axis = np.column_stack([np.ones(len(axis)), (axis - 30) / 40])
-    chest_of = {name: hearts[name][core][:, 2:] for name in ("t", "st")}
-    fields = {name: np.linalg.lstsq(of, chest_of[name], rcond=None)[0].T for name, of in (("t", t), ("st", st))}
-    t_beyond = (chest_of["t"] - t @ fields["t"].T) / t_size[:, None]
-    st_beyond = chest_of["st"] - st @ fields["st"].T
-    own_t = np.hstack([unit_t, t_beyond])
-    t_on_axis = np.linalg.lstsq(by_axis, own_t, rcond=None)[0]
-    rest = own_t - by_axis @ t_on_axis
-    st_of_t = float((st * t).sum() / (t * t).sum())
-    waves = hearts["qrs"][core] / size[:, None, None]
-    moving = np.einsum("da,nas->nsd", anchors, waves[:, seen.ANCHORS]).reshape(-1, 3)
-    chest_leads = waves[:, 2:][:, FITTED_CHEST].transpose(0, 2, 1).reshape(len(moving), -1)
+    hearts, size = {name: waves[core] for name, waves in hearts.items()}, size[core]
+    form = fronts[core] / size[:, None]
     return {
         "core": np.array(core.mean()),
+        "size": np.array([np.log(size).mean(), np.log(size).std()]),
+        **_of_qrs(hearts["qrs"] / size[:, None, None], form, beyond[core] / size[:, None], anchors),
+        **_of_recovery(hearts["t"], t[core], hearts["st"], st[core], _axis(form)),
+        **_of_p(hearts["p"], anchors),
+    }
+
+
+def _of_qrs(qrs, form, beyond, anchors) -> dict[str, np.ndarray]:
+    moving = np.einsum("nas,ad->nsd", qrs[:, seen.ANCHORS], anchors).reshape(-1, 3)
+    chest_leads = qrs[:, 2:][:, FITTED_CHEST].transpose(0, 2, 1).reshape(len(moving), -1)
+    axis = _axis(form)
+    return {
         "chest": np.linalg.lstsq(moving, chest_leads, rcond=None)[0].T,
         "fronts": form.mean(axis=0),
         "beyond": beyond.mean(axis=0),
         "front_spread": np.cov(np.hstack([form, beyond]).T),
-        "size": np.array([np.log(size).mean(), np.log(size).std()]),
         "axis": np.array([np.median(axis), axis.std()]),
-        "t_vector": t_on_axis[0, :3],
-        "t_by_axis": t_on_axis[1],
-        "t_size": np.array([np.log(t_size).mean(), np.log(t_size).std()]),
-        "t_chest": fields["t"][FITTED_CHEST],
-        "st_chest": fields["st"][FITTED_CHEST],
-        "st": (st - st_of_t * t).mean(axis=0),
+    }
+
+
+def _axis(form) -> np.ndarray:
+    """(N, 15) -> (N,) degrees."""
+    lead_i, lead_ii = limb_vectors() @ form.reshape(-1, FRONTS, 3).sum(axis=1).T
+    return np.degrees(np.arctan2((lead_ii - 0.5 * lead_i) * 2 / np.sqrt(3), lead_i))
+
+
+def _of_recovery(t_leads, t, st_leads, st, axis) -> dict[str, np.ndarray]:
+    """Leads (N, 8) and dipoles (N, 3) of T and ST."""
+    (t_chest, t_beyond), (st_chest, st_beyond) = _through(t, t_leads[:, 2:]), _through(st, st_leads[:, 2:])
+    size = np.linalg.norm(t, axis=1)
+    by_axis = np.column_stack([np.ones(len(axis)), (axis - 30) / 40])
+    form = np.hstack([t, t_beyond]) / size[:, None]
+    on_axis = np.linalg.lstsq(by_axis, form, rcond=None)[0]
+    t_rest = form - by_axis @ on_axis
+    st_of_t = float((st * t).sum() / (t * t).sum())
+    st_rest = st - st_of_t * t
+    return {
+        "t_vector": on_axis[0, :3],
+        "t_by_axis": on_axis[1],
+        "t_size": np.array([np.log(size).mean(), np.log(size).std()]),
+        "t_chest": t_chest[FITTED_CHEST],
+        "st_chest": st_chest[FITTED_CHEST],
+        "st": st_rest.mean(axis=0),
         "st_of_t": np.array(st_of_t),
-        "recovery_spread": np.cov(np.hstack([rest[:, :3], st - st_of_t * t]).T),
-        "recovery_beyond": np.cov(np.hstack([rest[:, 3:], st_beyond]).T),
+        "recovery_spread": np.cov(np.hstack([t_rest[:, :3], st_rest]).T),
+        "recovery_beyond": np.cov(np.hstack([t_rest[:, 3:], st_beyond]).T),
+    }
+
+
+def _through(dipoles, leads) -> tuple[np.ndarray, np.ndarray]:
+    """Lead vectors (L, 3) by least squares, and what the leads (N, L) show beyond them."""
+    field = np.linalg.lstsq(dipoles, leads, rcond=None)[0].T
+    return field, leads - dipoles @ field.T
+
+
+def _of_p(leads, anchors) -> dict[str, np.ndarray]:
+    p = leads[..., seen.ANCHORS] @ anchors  # (N, 2, 3)
+    there = np.isfinite(p).all(axis=(1, 2))
+    p, chest_leads = p[there], leads[there].reshape(-1, 8)[:, 2:]
+    return {
         "p": np.median(p, axis=0),
-        "p_chest": np.linalg.lstsq(p.reshape(-1, 3), p_leads[:, 2:][:, FITTED_CHEST], rcond=None)[0].T,
+        "p_chest": _through(p.reshape(-1, 3), chest_leads)[0][FITTED_CHEST],
         "p_spread": 0.741 * (np.percentile(p, 75, axis=0) - np.percentile(p, 25, axis=0)),
     }
 
@@ -119,10 +144,8 @@ def moved(of: Population, real: dict, simulated: dict) -> Population:
         st_of_t=of.st_of_t + float(d["st_of_t"]),
         p_mv=of.p_mv + d["p"],
         p_spread_mv=np.clip(of.p_spread_mv * (real["p_spread"] / simulated["p_spread"]) ** STEP, 0.004, 0.05),
-        **{
-            name: _matched(getattr(of, name), real[spread], simulated[spread], getattr(of, name).shape[1])
-            for name, spread in (("recovery_modes", "recovery_spread"), ("recovery_beyond", "recovery_beyond"))
-        },
+        recovery_modes=_matched(of.recovery_modes, real["recovery_spread"], simulated["recovery_spread"], 6),
+        recovery_beyond=_matched(of.recovery_beyond, real["recovery_beyond"], simulated["recovery_beyond"], 12),
     )
 
 
