@@ -52,10 +52,11 @@ def code_fingerprint(stem: str) -> str:
 
     Of Python it reads what runs, so that a comment, a docstring or another layout leaves it; of data every byte.
     """
-    return sha256_of([sha256_of(_content(file), 16) for file in source_files(stem)], 16)
+    return sha256_of([sha256_of(content(file), 16) for file in source_files(stem)], 16)
 
 
-def _content(file: Path) -> list | bytes:
+def content(file: Path) -> list | bytes:
+    """What of a source file counts: of Python what runs, of anything else every byte."""
     return what_runs(ast.parse(file.read_bytes())) if file.suffix == ".py" else file.read_bytes()
 
 

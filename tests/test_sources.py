@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from ecglib import papers, sources
+from ecglib.data.synthetic import stores
 from ecglib.paths import project_root
 
 SOURCE = '''
@@ -110,3 +111,16 @@ def test_a_better_docstring_does_not_make_a_run_older_but_a_number_does(package)
     assert "k_merl" in touched()
     edit(package / "losses.py", "0.5 * (forward", "0.4 * (forward")
     assert touched() == set(before)
+
+
+def test_the_simulator_is_the_same_but_for_what_runs_and_what_it_reads(package, monkeypatch):
+    folder = package / "data/synthetic"
+    monkeypatch.setattr(stores, "__file__", str(folder / "stores.py"))
+    before = stores.simulator_hash.__wrapped__()
+    edit(folder / "body.py", '"""The torso', '"""A torso')
+    assert stores.simulator_hash.__wrapped__() == before
+    hashes = {before}
+    for file, old, new in (("body.py", "NEAREST_CM = 4.0", "NEAREST_CM = 4.5"), ("noise.toml", "uv = ", "uv =  ")):
+        edit(folder / file, old, new)
+        hashes.add(stores.simulator_hash.__wrapped__())
+    assert len(hashes) == 3

@@ -30,8 +30,8 @@ class Population:
     T: mean unit ``t_vector`` (3,), size in mV and spread of its logarithm, and ``t_chest`` (6, 3): V1-V6 see recovery,
     which is everywhere at once, by lead vectors of their own. ``t_by_axis`` (9,): its change per 40 degrees of QRS
     axis, and that of what V1-V6 show beyond it in parts of its size. ST: mean (3,) in mV, share of the T vector,
-    ``st_chest`` (6, 3). ``recovery_modes`` (M, 6): of the T and the ST vector, in mV, together;
-    ``recovery_beyond`` (M, 12): of what V1-V6 show beyond both.
+    ``st_chest`` (6, 3). ``recovery_modes`` (M, 6): of the unit T and of the ST in mV, together;
+    ``recovery_beyond`` (M, 12): of what V1-V6 show beyond both, in the same units.
     P: right and left atrium (2, 3) in mV, the spreads of each component, and ``p_chest`` (6, 3), as the atria lie deep.
     Bodies: ``near``, how much a source weighs more the nearer it is; spreads of lead vectors ``limb``, of the gains of
     V1-V6 ``chest_spread`` (6,) and of the heart's place ``heart_cm``.

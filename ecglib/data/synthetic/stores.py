@@ -16,6 +16,7 @@ from ecglib.data.workers import WorkerPool, main_module_hidden
 from ecglib.errors import ParameterError, StoreError
 from ecglib.paths import sha256_of
 from ecglib.signals import GAIN_PER_MV, LEADS, to_int16
+from ecglib.sources import content
 
 CHUNK = 128
 FOLDS = 10
@@ -23,9 +24,9 @@ FOLDS = 10
 
 @cache
 def simulator_hash() -> str:
-    """Short SHA-256 of the simulator's own source: two stores are equal only if this is."""
+    """Short SHA-256 of what runs of the simulator's own source: two stores are equal only if this is."""
     sources = sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".py", ".json", ".toml"))
-    return sha256_of([[p.name, sha256_of(p)] for p in sources], 16)
+    return sha256_of([[p.name, sha256_of(content(p), 16)] for p in sources], 16)
 
 
 def simulate_store(
