@@ -1,7 +1,8 @@
 """Fit what is usual in adults to unlabelled recordings: python -m ecglib.calibration FOLDER [--steps 6]
 
 FOLDER holds WFDB records of 12 leads, with or without illness; nothing but their signals is read. The result replaces
-``population.toml`` of the simulator. About fifteen seconds a step for 800 simulated records.
+``population.toml`` of the simulator. About fifteen seconds a step for 800 simulated records. ``--lead-vectors`` moves
+the lead vectors of V1-V6 alone, for a start from other recordings; what walls of the heart show hangs on them.
 """
 
 import argparse
@@ -34,7 +35,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def fit(folder: str, steps: int, records: int, move=usual.moved) -> None:
-    """Move the population ``steps`` times towards the recordings below ``folder`` and write it each time."""
+    """Move the population ``steps`` times towards the recordings below ``folder`` and write it each time; ``move`` is
+    `usual.moved` or `usual.lead_vectors_moved`."""
     digest = hashlib.sha256()
     n = 0
 

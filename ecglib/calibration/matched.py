@@ -37,8 +37,9 @@ OF_HEARTS = (
     "limb", "chest_spread", "heart_cm", "front_width", "slur_mv", "slur_ms", "fibre_mv", "fibre_ms", "local",
     "local_at", "t_ms", "t_skew",
 )  # fmt: skip
-# More would give healthy hearts the Q waves, notches and tall R of ill ones more often than they have them; and
-# what modes tell, which are fitted to the healthy, is not to come from bodies, which all have alike
+# Wider, they would give healthy hearts the Q waves, notches and tall R of ill ones more often than they have them. How
+# the leads of a healthy heart go together is left to its modes, which are fitted to ordinary beats alone; bodies, whose
+# spread the ill show as well, take no more of it than this
 AT_MOST = {"local": np.array([0.15, np.inf]), "slur_mv": 0.075, "chest_spread": 0.26}
 AT_MOST |= {"heart_cm": 0.7, "limb": 0.12}
 NUDGE = 0.15  # of a logarithm, to see what a size does

@@ -21,14 +21,16 @@ ST_S, T_FROM_S, T_TO_S = 0.06, 0.10, 0.40  # after the QRS
 
 
 def recordings(folder: str | Path) -> Iterable[tuple[np.ndarray, float]]:
-    """The signals (12, T) in mV and rates of the WFDB records of 500 Hz below ``folder``, in the order of their names.
+    """The signals (12, T) in mV and rates of the WFDB records of 12 leads and 500 Hz below ``folder``, in the order of
+    their names.
 
-    Slower copies of the same records, as PTB-XL has them, are left out.
+    Slower copies of the same records, as PTB-XL has them, and records of other leads are left out.
 
     Raises:
         DataError: there is none.
     """
-    headers = [path for path in sorted(Path(folder).rglob("*.hea")) if read_header(path).hz == HZ]
+    found = {path: read_header(path) for path in sorted(Path(folder).rglob("*.hea"))}
+    headers = [path for path, header in found.items() if header.hz == HZ and header.n_sig == len(LEADS)]
     if not headers:
         raise DataError(f"{folder} holds no WFDB record (.hea) of {HZ:g} Hz; name a folder of recordings of 12 leads")
     for header in headers:

@@ -25,7 +25,12 @@ STEP = 0.8  # of each difference, so that parameters that share a statistic do n
 
 
 def statistics(hearts: dict[str, np.ndarray], chest: np.ndarray) -> dict[str, np.ndarray]:
-    """Statistics of the densest part of ``hearts`` (see ``seen.hearts``), by name; ``chest`` (6, 3) lead vectors."""
+    """Statistics of the densest part of ``hearts`` (see ``seen.hearts``); ``chest`` (6, 3) lead vectors.
+
+    By the name of the field of `Population` that each moves, but for the covariances ``front_spread`` (45, 45),
+    ``recovery_spread`` (6, 6) and ``recovery_beyond`` (12, 12) of modes, ``size`` and ``t_size``, mean and spread of a
+    logarithm, and ``core``, the share of hearts that the densest part holds.
+    """
     field = np.vstack([limb_vectors(), chest])
     # Of P, ST and T three leads define the dipole. P is small and no other shows it well: a fit to all would trade II
     # for the noise of the chest; recovery is seen by lead vectors of its own
@@ -122,7 +127,7 @@ def _seen(of: Population, name: str, real: dict, simulated: dict) -> np.ndarray:
 
 
 def moved(of: Population, real: dict, simulated: dict) -> Population:
-    """The population after one step of everything but the lead vectors of the QRS."""
+    """The population after one step of all that has a statistic, but for the lead vectors of the QRS."""
     d = {name: STEP * (real[name] - simulated[name]) for name in real}
     scale = float(np.exp(d["size"][0]))
     norm = np.linalg.norm(of.fronts)

@@ -91,9 +91,10 @@ def test_a_folder_without_records_is_refused(tmp_path):
 
 
 def test_a_folder_with_too_few_whole_records_is_refused(tmp_path):
-    for name, seconds in (("long", 10), ("short", 8)):
-        wave = np.sin(np.arange(500 * seconds)[:, None] / 80 + np.arange(12))
-        wfdb.wrsamp(name, 500, ["mV"] * 12, list(LEADS), p_signal=wave, fmt=["16"] * 12, write_dir=str(tmp_path))
+    """A short one and one of a Holter's two leads do not count, and the latter does no harm."""
+    for name, seconds, leads in (("long", 10, LEADS), ("short", 8, LEADS), ("holter", 10, ("MLII", "V5"))):
+        n, wave = len(leads), np.sin(np.arange(500 * seconds)[:, None] / 80 + np.arange(len(leads)))
+        wfdb.wrsamp(name, 500, ["mV"] * n, list(leads), p_signal=wave, fmt=["16"] * n, write_dir=str(tmp_path))
     with pytest.raises(DataError, match=r"1 usable.*5 needed"):
         noise_fit.read_signals(tmp_path)
 

@@ -148,6 +148,9 @@ def test_what_is_written_is_read_again(tmp_path, monkeypatch):
         ("t_mv = ", "t_mv = nan #", "t_mv must be finite"),
         ("fronts = [", "fronts = [1.0, ", "fronts must be"),
         ("axis = ", "axis = = ", "cannot be read"),
+        ("recovery_modes = [", "recovery_modes = 1.0\nodd = [", "odd"),
+        ("axis = [", "axis = [[1.0], ", "population.toml: .*make it"),
+        ("recovery_beyond = [\n  [", "recovery_beyond = [\n  [1.0, ", "make it"),
     ],
 )
 def test_an_odd_file_is_refused_by_name(tmp_path, old, new, says):

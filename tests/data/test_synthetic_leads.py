@@ -75,21 +75,25 @@ def test_fine_structure_of_a_qrs_is_more_of_each_electrode_than_its_waves_are():
 @pytest.mark.parametrize("swapped", [False, True])
 def test_each_electrode_sees_of_a_healthy_front_what_the_population_says(swapped):
     """Lead vectors tell the rest; an electrode on the wrong place takes with it what it would have seen there."""
-    beyond = 0.1 * np.random.default_rng(3).standard_normal((FRONTS, 6))
-    of = population.usual()
-    of = replace(of, beyond=np.linalg.norm(of.fronts) * beyond.ravel(), front_modes=np.zeros((1, 9 * FRONTS)))
+    beyond_mv = 0.1 * np.random.default_rng(3).standard_normal((FRONTS, 6))
+    of = replace(population.usual(), beyond=beyond_mv.ravel(), front_modes=np.zeros((1, 9 * FRONTS)))
+    drawn_mv = np.linalg.norm(of.fronts.reshape(FRONTS, 3), axis=1)
     order = np.arange(9)
     if swapped:
         order[[V1, V4]] = order[[V4, V1]]
     population.put(of)
     files.forget()
     try:
-        body, rng = replace(average_body(), order=order), np.random.default_rng(5)
-        case = sample_case((50.0, "M", 0.0), set(), rng)
-        waves = conducted(case, body, rng).waves
-        fronts = waves.sources[:FRONTS]
-        seen = (waves.weights[:, :FRONTS] - body.weights(fronts))[3:]
-        np.testing.assert_allclose(seen[order[3:] - 3], np.linalg.norm(fronts[:, :3]) * beyond.T, atol=1e-9)
+        gain, rng = np.array([1.2, 0.9, 1.0, 0.8, 1.1, 0.7]), np.random.default_rng(5)
+        body = replace(average_body(), order=order, chest_gain=gain)
+        for codes in (set(), {"ALMI"}):  # which takes some of the fronts
+            case = replace(sample_case((50.0, "M", 0.0), codes, rng), scar=1.0, axis_deg=20.0)
+            waves = conducted(case, body, rng).waves
+            fronts = waves.sources[:FRONTS]
+            left = np.linalg.norm(fronts[:, :3], axis=1) / drawn_mv
+            assert ((left / case.voltage).min() < 0.8) == bool(codes)
+            seen = (waves.weights[:, :FRONTS] - body.weights(fronts))[3:]
+            np.testing.assert_allclose(seen[order[3:] - 3], gain[:, None] * (left[:, None] * beyond_mv).T, atol=1e-9)
     finally:
         population.put(None)
         files.forget()
@@ -115,6 +119,11 @@ def test_recovery_is_seen_by_its_own_lead_vectors(swapped):
     assert 0.9 < scale < 1.25
     by_qrs = of.chest @ case.t_vector
     assert np.abs(t[6:] - scale * by_qrs).max() > 0.1 * np.abs(seen).max()
+
+    by_dipole = recovered(replace(case, st_vector=np.array([0.0, 0.02, 0.03])), body) - with_t
+    largest = by_dipole[:, np.abs(by_dipole).max(axis=0).argmax()]
+    direction = (of.st_chest @ [0.0, 0.02, 0.03])[order[3:] - 3]
+    np.testing.assert_allclose(largest[6:] / largest[6], direction / direction[0], rtol=1e-4)
 
     more = np.array([0.05, 0.0, -0.03, 0.02, 0.0, 0.04])
     raised = recovered(replace(case, st_beyond_mv=more), body) - with_t

@@ -45,7 +45,7 @@ def hearts(code: str) -> list:
 def median(code: str, wave: str, stage: str | None = None) -> dict[str, float]:
     """Median over records (mV) of each lead."""
     chosen = [h.features for h in hearts(code) if stage in (None, h.case.stage)]
-    assert len(chosen) > 10
+    assert len(chosen) > 50
     return {lead: float(np.median([f[f"{wave}_mv_{lead}"] for f in chosen])) for lead in LEADS}
 
 

@@ -105,8 +105,7 @@ def test_late_forces_of_the_bundle_branch_blocks():
             assert features["qrs_ms"] >= 120
             qrs = mean_beat(ecg)[:, int(0.25 * HZ) : int(0.45 * HZ)]
             if code == "CLBBB":
-                v1 = qrs[LEAD["V1"]]
-                assert -v1.min() > 2 * v1.max()  # rS or QS
+                assert features["s_amp_mv_V1"] > features["r_amp_mv_V1"]
                 assert features["r_amp_mv_I"] > 2 * features["s_amp_mv_I"]
             else:
                 assert features["r_amp_mv_V1"] > 0.3
@@ -123,7 +122,7 @@ def test_acute_inferior_infarct_elevates_there_and_depresses_opposite():
             assert features["st_mv_III"] > 0.08
             assert features["st_mv_aVF"] > 0.08
             assert features["st_mv_aVL"] < -0.03
-    assert seen > 5
+    assert seen > 8
 
 
 def test_acute_anterior_infarct_elevates_the_front():
@@ -178,7 +177,7 @@ def test_pacing_stimuli_are_seen():
 
 def test_ventricular_ectopy_is_wide_and_atrial_ectopy_is_not():
     for code in ("PVC", "PAC"):
-        rr = [np.diff(r_peaks(tracing([code], k)[0])) for k in range(10)]
+        rr = [np.diff(r_peaks(tracing([code], k)[0])) for k in range(40)]
         assert np.median([x.min() / np.median(x) for x in rr]) < 0.85
 
 

@@ -26,7 +26,8 @@ def measure(
     """Features by name (mV, ms, 1/min, degrees) and the arrays they came from, lead by lead.
 
     rr_s: the cycle of the main beat, by which QT is corrected (Bazett at 60-100/min, else Fridericia).
-    r_amp: highest point of QRS; s_amp: depth of its lowest point after R (or of QS), as a positive number;
+    r_amp: highest point of QRS; s_amp: depth of its lowest point after R, as a positive number, or of a QS, which may
+    end in an R of a tenth of it;
     q: depth before R; st: 60 ms after J; t_amp: signed extreme of T. Intervals: onset to offset.
     """
     qrs_ms = activation.duration_ms
@@ -41,7 +42,7 @@ def measure(
     s = np.maximum(-qrs.min(1, where=column > peak, initial=np.inf), 0.0)
     first = (column < peak) | (r <= 0.03)[:, None]
     q = np.maximum(-qrs.min(1, where=first, initial=np.inf), 0.0)
-    s = np.where(r < 0.06, np.maximum(s, q), s)  # QS
+    s = np.where(r < np.maximum(0.06, 0.1 * q), np.maximum(s, q), s)  # QS
     q_ms = 4.0 * ((qrs < -0.03) & first).sum(1)
     st, j = after[:, at_st - at_j], after[:, 0]
     t_window = after[:, max(int((qrs_ms + 0.42 * (qt_ms - qrs_ms)) // 4) - at_j, 0) :]

@@ -23,7 +23,7 @@ def sample_case(person, codes: set[str], rng) -> Case:
     age, sex, habitus = person
     female = sex == "F"
     case = Case(age, sex, habitus, frozenset(codes))
-    z = rng.standard_normal(24)
+    z = rng.standard_normal(10)
     u = rng.random(12)
     old = (age - 50) / 40
 
@@ -57,7 +57,7 @@ def sample_case(person, codes: set[str], rng) -> Case:
     case.st_vector[2] += 0.03 * (not female and age < 60) * u[5]
     case.u_mv = 0.055 * (0.4 + 0.6 * u[6]) * float(np.clip((100 - case.rate) / 30, 0.0, 1.0))
 
-    _set_rhythm(case, codes, rng, z, u)
+    _set_rhythm(case, codes, rng)
     # A faster heart has lower lateral ST: the recovery of the atria reaches into it
     case.st_vector[0] -= 0.03 * float(np.clip((case.rate - 70) / 30, -0.5, 2.0))
     _set_conduction(case, codes, rng)
@@ -66,7 +66,7 @@ def sample_case(person, codes: set[str], rng) -> Case:
     return case
 
 
-def _set_rhythm(case, codes, rng, z, u):
+def _set_rhythm(case, codes, rng):
     has = codes.__contains__
     rhythm = next((c for c in sorted(codes) if c in _RATES), "SINUS")
     case.rhythm = rhythm

@@ -25,7 +25,8 @@ class Population:
     """chest (6, 3): lead vectors of V1-V6 (x to the left, y down, z forward; the scale of Frank's leads).
 
     QRS: ``fronts`` (15,) mean of five dipoles in mV of a heart of usual size, ``beyond`` (30,) what V1-V6 see of each
-    that the lead vectors do not tell, and ``front_modes`` (M, 45) of both: a heart takes a normal number of each.
+    that the lead vectors do not tell, in mV, and ``front_modes`` (M, 45) of both in mV: a heart takes a normal number
+    of each.
     ``axis`` mean and spread in degrees at 50 years; ``voltage_spread`` of the logarithm.
     T: mean unit ``t_vector`` (3,), size in mV and spread of its logarithm, and ``t_chest`` (6, 3): V1-V6 see recovery,
     which is everywhere at once, by lead vectors of their own. ``t_by_axis`` (9,): its change per 40 degrees of QRS
@@ -33,11 +34,11 @@ class Population:
     ``st_chest`` (6, 3). ``recovery_modes`` (M, 6): of the unit T and of the ST in mV, together;
     ``recovery_beyond`` (M, 12): of what V1-V6 show beyond both, in the same units.
     P: right and left atrium (2, 3) in mV, the spreads of each component, and ``p_chest`` (6, 3), as the atria lie deep.
-    Bodies: ``near``, how much a source weighs more the nearer it is; spreads of lead vectors ``limb``, of the gains of
-    V1-V6 ``chest_spread`` (6,) and of the heart's place ``heart_cm``.
+    Bodies: ``near``, how much a source weighs more the nearer it is (fitted once, with ``chest``); spreads of lead
+    vectors ``limb``, of the gains of V1-V6 ``chest_spread`` (6,) and of the heart's place ``heart_cm``.
     What the leads show of a QRS and no front tells: widths ``front_width`` (5,) in parts of the QRS, slurs and fibres
-    (sizes in mV, widths in ms), and the muscle under an electrode, ``local`` (2,) of fronts and of fine structure in
-    parts of the most that it sees of them, by electrode ``local_at`` (6,).
+    (sizes in mV, widths in ms), and the muscle under an electrode, ``local`` (2,) of slurs and fronts that are no
+    healthy ones, and of fine structure, in parts of the most that it sees of them, by electrode ``local_at`` (6,).
     T: ``t_ms`` and ``t_skew``, width after its peak and how much longer before it.
     """
 
@@ -86,7 +87,10 @@ def load(path: Path = FILE) -> Population:
     names = {field.name for field in fields(Population)}
     if odd := names ^ read.keys():
         raise ParameterError(f"{path.name}: {sorted(odd)} missing or not known; make it: python -m ecglib.calibration")
-    values = {name: np.array(value, dtype=float) for name, value in read.items()}
+    try:
+        values = {name: np.array(value, dtype=float) for name, value in read.items()}
+    except ValueError as error:
+        raise ParameterError(f"{path.name}: {error}; make it: python -m ecglib.calibration") from error
     shapes = {"chest": (6, 3), "axis": (2,), "t_by_axis": (9,)}
     shapes |= {"fronts": (3 * FRONTS,), "beyond": (6 * FRONTS,)}
     shapes |= {"p_mv": (2, 3), "p_spread_mv": (2, 3), "p_chest": (6, 3), "t_chest": (6, 3)}
@@ -95,7 +99,7 @@ def load(path: Path = FILE) -> Population:
     shapes |= dict.fromkeys(("chest_spread", "local_at"), (6,))
     shapes |= {"front_width": (FRONTS,), "local": (2,)}
     of_modes = {"front_modes": 9 * FRONTS, "recovery_modes": 6, "recovery_beyond": 12}
-    shapes |= {name: (len(values[name]), n) for name, n in of_modes.items()}
+    shapes |= {name: (*values[name].shape[:1], n) for name, n in of_modes.items()}
     for name, value in values.items():
         if value.shape != shapes.get(name, ()) or not np.isfinite(value).all():
             raise ParameterError(f"{path.name}: {name} must be finite numbers of shape {shapes.get(name, ())}")

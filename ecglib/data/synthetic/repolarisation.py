@@ -77,7 +77,7 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     # What the chest shows of the healthy T beyond its dipole goes with as much of it as there still is
     waves = _waves(whole).see(body, of.t_chest + np.outer(case.t_beyond, unit))
     plateau = _waves(st_rows(case.st_vector, st_late, t_peak)).see(body, of.st_chest)
-    beyond = np.concatenate([np.zeros(3), case.st_beyond_mv])[body.order]
+    beyond = np.concatenate([np.zeros(3), body.chest_gain * case.st_beyond_mv])[body.order]
     plateau.weights += np.outer(beyond, (1.0, ST_KEPT))
     waves = waves.joined(plateau)
     if rows:

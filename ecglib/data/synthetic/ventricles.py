@@ -88,7 +88,7 @@ def _jitter(rng, rows, amount=1.0):
 
 def healthy(axis_deg: float, limb: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
     """Wavefronts (5, 8) of a heart that conducts normally, drawn from the population with about the axis given, and
-    what V1-V6 see of them beyond their dipoles (5, 6), in parts of the size of all five.
+    what V1-V6 see of each beyond its dipole (5, 6), in parts of that.
 
     ``limb`` (3, 3): what the limb electrodes see. The rows are in parts of a QRS of 90 ms and in mV.
     """
@@ -104,7 +104,7 @@ def healthy(axis_deg: float, limb: np.ndarray, rng) -> tuple[np.ndarray, np.ndar
     rows = np.empty((FRONTS, 8))
     rows[:, 0], rows[:, 1] = 90.0 * FRONT_AT, 90.0 * of.front_width
     rows[:, 2:5], rows[:, 5:] = dipoles[best] * (math.hypot(*of.fronts) / size[best]), _PLACES
-    return rows, beyond[best].reshape(FRONTS, 6) / size[best]
+    return rows, beyond[best].reshape(FRONTS, 6) / np.linalg.norm(dipoles[best], axis=1, keepdims=True)
 
 
 @cache
@@ -142,7 +142,7 @@ def conducted(case, body, rng) -> Activation:
     """The QRS of a beat that comes down the conduction system, with everything the case has."""
     has = case.codes.__contains__
     left_block = has("CLBBB")
-    beyond = None
+    beyond, replaced = None, 0
     if left_block:
         rows = _LEFT_BUNDLE_BLOCK.copy()
         rows[0, 2:5] *= rng.uniform(0.0, 1.2)
@@ -153,14 +153,18 @@ def conducted(case, body, rng) -> Activation:
     else:
         rows, beyond = healthy(case.axis_deg, body.limb, rng)
     if has("ILBBB"):  # the septum turns: no q, slurred upstroke
+        replaced = 2
         rows[0] = [16, 9.0, 0.16, 0.10, 0.08, -0.5, 0.3, 1.0]
         rows[1, 2:5] = [0.30, 0.20, 0.05]
         rows[2:, 1] *= 1.2
     if left_block or has("LAFB") or has("LPFB"):
         _jitter(rng, rows, 1.0 if left_block else 0.6)
     if has("SEHYP"):
+        replaced = max(replaced, 1)
         rows[0, 2:5] = np.array([-0.52, -0.35, 0.50]) * rng.uniform(0.9, 1.5)
         rows[0, :2] = [17, 6.0]
+    if beyond is not None:
+        beyond[:replaced] = 0
     normal_area = _normal_area()
 
     limb = body.limb
@@ -191,7 +195,7 @@ def conducted(case, body, rng) -> Activation:
     if has("CRBBB") or has("IRBBB"):
         full = has("CRBBB")
         end = target * (0.84 if full else 0.82)
-        size = rng.uniform(0.34, 0.72) if full else rng.uniform(0.20, 0.42)
+        size = rng.uniform(0.48, 0.74) if full else rng.uniform(0.20, 0.42)
         width = rng.uniform(13, 17) if full else rng.uniform(6.5, 9)
         direction = np.array([-0.72, rng.normal(-0.05, 0.2), 0.72]) * size
         late = [[end, width, *direction, -1.5, -0.3, 1.5]]
