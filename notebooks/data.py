@@ -57,8 +57,9 @@ hz = get_profile(profile).sampling_rate_hz
 #
 # The heart is a moving dipole $\mathbf d(t)$, a sum of wavefronts in atria and ventricles, each with a direction, a
 # time and a size that follow from rhythm, conduction and disease. The body turns it into leads,
-# $v_\ell(t) = \mathbf l_\ell \cdot \mathbf d(t)$, with lead vectors $\mathbf l_\ell$ that vary with habitus and with
-# where the electrodes were put. The recorder adds baseline wander, mains, muscle and its filters, at the
+# $v_\ell(t) = \mathbf l_\ell \cdot \mathbf d(t) + b_\ell(t)$, with lead vectors $\mathbf l_\ell$ that vary with habitus
+# and with where the electrodes were put; $b_\ell$ is what a chest electrode sees of the muscle near it, which no dipole
+# tells. The recorder adds baseline wander, mains, muscle and its filters, at the
 # electrodes, so that II = I + III still holds.
 #
 # A condition changes the physiology and not a picture: left bundle branch block delays the left ventricle's

@@ -51,6 +51,12 @@ def test_two_cohorts_are_the_demonstration(tmp_path, monkeypatch):
     said = gap.in_words(sides, found, distances)
     assert f"**{whole:.1f}**" in said
     assert "of 2 groups stay" in said
+    assert f"{'at or below' if whole <= gap.AIM_TOLD else 'above'} the aim of 75" in said
+    quartiles = distances.set_index("feature")
+    real, simulated = (quartiles[f"{side} 75 %"] - quartiles[f"{side} 25 %"] for side in ("real", "simulated"))
+    ratio = (simulated / real)[real > 0].dropna()
+    assert f"{realism.spoken(ratio.idxmax())} ({ratio.max():.2f} times)" in said
+    assert f"{realism.spoken(ratio.idxmin())} ({ratio.min():.2f} times)" in said
     assert all(f"{r.group} {r.auc:.1f}" in said for p, r in found if p == gap.AS_IT_IS and r.group in WHOLES[:-1])
     assert gap.told_table(found)["n real"].tolist()[0] == (sides.tables[0]["failed"] == "").sum()
 

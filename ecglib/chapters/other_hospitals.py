@@ -103,12 +103,18 @@ def used_data(of: dict[str, RecordStore]) -> dict[str, dict]:
     return {name: data_entry(kind, of[name], "test") for name, kind in kinds(of).items()}
 
 
+def _weakest(of: Scored) -> str:
+    low = of.table[of.table["auc"] < transfer.LOW].sort_values("auc")
+    named = ", ".join(f"{row.code} {row.auc:.0f} ({row.positives} positive)" for row in low.itertuples())
+    return f", below {transfer.LOW:g}: {named}" if named else ""
+
+
 def in_words(found: dict[str, Scored]) -> str:
     """The result in words, every number computed."""
     said = [
         f"{name} ({of.n} records): "
         + (
-            f"{of.mean:.1f} ({of.ci_low:.1f} to {of.ci_high:.1f}) over {len(of.table)} statements"
+            f"{of.mean:.1f} ({of.ci_low:.1f} to {of.ci_high:.1f}) over {len(of.table)} statements{_weakest(of)}"
             if len(of.table)
             else "no statement has five positive records, so there is no AUC"
         )

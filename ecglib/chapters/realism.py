@@ -225,13 +225,25 @@ def in_words(of: Sides, found: Sequence[Told], distances: pd.DataFrame) -> str:
     met = [_GROUP_NAMES.get(r.group, r.group) for r in order if r.auc <= AIM_TOLD]
     best, worst = (_GROUP_NAMES.get(r.group, r.group) for r in (order[0], order[-1]))
     far = distances.dropna(subset="distance").iloc[0]
+    narrow, wide = _spreads(distances)
+    against = "at or below" if whole.auc <= AIM_TOLD else "above"
+    lacking = f" (but for the {100 * of.beyond:.1f} % whose combination it lacks)" if of.beyond else ""
     return (
         f"By all measurements together, trees tell {of.names[1]} from {of.names[0]} with an AUC of **{whole.auc:.1f}** "
-        f"({whole.ci_low:.1f} to {whole.ci_high:.1f}); 50 would be alike. With the other side's mixture of "
-        f"super-classes it is {weighted.auc:.1f} ({weighted.ci_low:.1f} to {weighted.ci_high:.1f}): the mixture of "
-        f"diagnoses makes {whole.auc - weighted.auc:.1f} points of it. Nearest are {best} ({order[0].auc:.1f}), "
-        f"farthest {worst} ({order[-1].auc:.1f}). {len(met)} of {len(order)} groups stay at or below the aim of "
-        f"{AIM_TOLD:g}{': ' + ', '.join(met) if met else ''}. No measurement alone reaches more than "
+        f"({whole.ci_low:.1f} to {whole.ci_high:.1f}); 50 would be alike. That is {against} the aim of {AIM_TOLD:g}. "
+        f"With the other side's mixture of super-classes{lacking} it is {weighted.auc:.1f} ({weighted.ci_low:.1f} to "
+        f"{weighted.ci_high:.1f}): the mixture of diagnoses makes {whole.auc - weighted.auc:.1f} points of it. Nearest "
+        f"are {best} ({order[0].auc:.1f}), farthest {worst} ({order[-1].auc:.1f}). {len(met)} of {len(order)} groups "
+        f"stay at or below {AIM_TOLD:g}{': ' + ', '.join(met) if met else ''}. No measurement alone reaches more than "
         f"{alone['single']:.0f} ({realism.spoken(alone['feature'])}); how they go together tells more: {jointly}. The "
-        f"measurement farthest apart is {realism.spoken(far['feature'])}: {far['distance']:.1f} interquartile ranges."
+        f"measurement farthest apart is {realism.spoken(far['feature'])}: {far['distance']:.1f} interquartile ranges. "
+        f"Beside those of {of.names[0]}, quartiles lie farthest apart for {wide} and closest together for {narrow}."
     )
+
+
+def _spreads(distances: pd.DataFrame) -> tuple[str, str]:
+    """The measurements whose simulated quartile range is narrowest and widest beside the real one, with the ratio."""
+    real, simulated = (distances[f"{side} 75 %"] - distances[f"{side} 25 %"] for side in ("real", "simulated"))
+    ratio = (simulated / real)[real > 0].dropna().sort_values()
+    ends = [(distances.loc[at, "feature"], ratio.loc[at]) for at in (ratio.index[0], ratio.index[-1])]
+    return tuple(f"{realism.spoken(name)} ({value:.2f} times)" for name, value in ends)

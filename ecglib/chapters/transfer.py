@@ -192,7 +192,7 @@ def in_words(found: Transfer) -> str:
         there, here = (", ".join(names) or "none" for names in _met(found))
         worst = found.real[STATEMENTS].table.sort_values("auc").head(5)
         weak = ", ".join(f"{row.code} {row.auc:.0f}" for row in worst.itertuples())
-        aims = f" Aims met: {there}. Not met: {here}. The weakest statements: {weak}."
+        aims = f" Aims of transfer met: {there}. Not met: {here}. The weakest statements: {weak}."
     return (
         f"The reader scores {statements.mean:.1f} ({statements.ci_low:.1f} to {statements.ci_high:.1f}) over "
         f"{len(statements.table)} statements on {statements.of.name} and {found.simulated[STATEMENTS].mean:.1f} on its "
