@@ -27,8 +27,8 @@ _TECHNICAL_PART = re.compile(
 )
 _BANNER = re.compile(r"[*=_#~]+|-{2,}|^\s*-\s+|^\s*-(?=[A-Za-z])")
 _SPACE = re.compile(r"\s+")
-# A full stop ends a statement when a blank or the end follows, not inside «2.5» or after «I.V».
-_STOP = re.compile(r"\.(?=\s|$)")
+# A full stop ends a statement when a blank or the end follows, not inside «2.5» or after «I.V»; several always do.
+_STOP = re.compile(r"\.{2,}|\.(?=\s|$)")
 _LETTERS = str.maketrans(
     {
         "ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "æ": "ae", "Æ": "Ae",

@@ -16,8 +16,8 @@ HZ = 500
 
 @pytest.fixture(scope="module")
 def measured():
-    """60 simulated records of patients and healthy hearts, measured, beside what is true of them."""
-    records = [simulate_record("ptb-xl", 5, index, HZ) for index in range(60)]
+    """240 simulated records of patients and healthy hearts, measured, beside what is true of them."""
+    records = [simulate_record("ptb-xl", 5, index, HZ) for index in range(240)]
     return [(measure_ecg(record.ecg_mv, HZ), record.features) for record in records]
 
 

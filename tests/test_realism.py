@@ -29,7 +29,7 @@ def normal_table(n, seed, prefix="p", two_per_patient=False):
 
 
 def test_two_halves_of_one_cohort_cannot_be_told_apart(tmp_path):
-    store = simulate_store(tmp_path / "s", "ptb-xl", 240, seed=5, sampling_rate_hz=500)
+    store = simulate_store(tmp_path / "s", "ptb-xl", 960, seed=5, sampling_rate_hz=500)
     table = realism.measurements(store)
     half = np.array([int(p.rsplit("-", 1)[1]) % 2 == 0 for p in table["patient"]])  # whole patients on either side
     for group in ("intervals", "T"):

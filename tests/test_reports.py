@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ecglib import reports
@@ -49,6 +49,8 @@ def test_case_and_letters_can_be_kept():
 
 
 @given(st.text())
+@example("0..0")
+@example("sinus..rhythm...")
 def test_cleaning_is_ascii_tidy_and_idempotent(text):
     once = reports.clean(text)
     assert once.isascii()

@@ -6,7 +6,7 @@ Durrer et al., Circulation 1970;41:899-912: septum from the left, apex, left fre
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
@@ -118,16 +118,18 @@ def _area(rows):
     return 2.5066 * (rows[:, 1] @ rows[:, 2:5])
 
 
-def finish(rows, body, target_ms, usual_area, skew=None) -> Activation:
+def finish(rows, body, target_ms, usual_area, skew=None, more=lambda waves: None) -> Activation:
     """Scale time so that the QRS lasts ``target_ms`` and starts at zero; see it through the body.
 
-    ``usual_area`` (3,) mV ms: what a heart of this size has when it conducts normally.
+    ``usual_area`` (3,) mV ms: what a heart of this size has when it conducts normally. ``more``: adds to the waves what
+    electrodes see beyond dipoles; where the QRS begins and ends is where all of it does.
     """
     shape = rows.take((0, 1, 1), axis=1)
     if skew is not None:
         shape[:, 1] *= skew
         shape[:, 2] /= skew
     waves = Waves(shape, rows[:, 2:]).see(body)
+    more(waves)
     size = np.abs(waves.sample(_GRID_MS)).max(0)
     inside = (size > max(0.05 * size.max(), 0.02)).nonzero()[0]
     begin, end = _GRID_MS[inside[0]], _GRID_MS[inside[-1]] + 2.0
@@ -235,9 +237,8 @@ def conducted(case, body, rng) -> Activation:
         rows[:, 0] += lead_ms
         rows = np.vstack([rows, delta])
     skew = np.exp(0.05 * rng.standard_normal(len(rows)))
-    activation = finish(rows, body, target, normal_area * case.voltage * 0.9, skew)
-    near_the_electrodes(activation.waves, body, rng, beyond)
-    return activation
+    more = partial(near_the_electrodes, body=body, rng=rng, beyond=beyond)
+    return finish(rows, body, target, normal_area * case.voltage * 0.9, skew, more)
 
 
 def ventricular(body, rng, voltage, kind="V") -> Activation:
