@@ -234,7 +234,11 @@ def test_other_hospitals_hold_no_record_twice(tmp_path, real_data, capsys):
     rows = other_hospitals.rows(read, other_hospitals.kinds(found))
     assert {row["data_kind"] for row in rows} == {"subset"}
     run.record(rows)
-    assert "no statement has five positive records" in other_hospitals.in_words(read)
+    said = other_hospitals.in_words(read)
+    assert "no statement has five positive records" in said
+    low = read["cinc2021"].table.query("auc < @transfer.LOW")
+    assert len(low)  # a stand-in that answers at random is low somewhere
+    assert all(f"{row.code} {row.auc:.0f} ({row.positives} positive)" in said for row in low.itertuples())
 
 
 def test_answers_come_in_order_and_without_the_padding(tmp_path):
