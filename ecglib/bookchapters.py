@@ -142,7 +142,8 @@ def variant_page(notebook: dict, dataset: str) -> dict:
         cell["source"] = re.sub(r"\]\(\.\./", "](/results/", re.sub(r"\]\(\.\./\.\./", "](/", text))
     title = re.compile(r"^# (.*)$", re.MULTILINE)
     first = next(cell for cell in prose if title.search(cell["source"]))
-    first["source"] = title.sub(rf"# \1, {TASK_NAMES.get(dataset, dataset)} records", first["source"], count=1)
+    of = f"{TASK_NAMES.get(dataset, dataset)} records"
+    first["source"] = title.sub(lambda m: f"# {m[1]}{'' if m[1].endswith('?') else ','} {of}", first["source"], count=1)
     return notebook
 
 

@@ -7,21 +7,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ecglib import papers, results
-from ecglib.bookscores import BASELINES, provenance, scoreboard
+from ecglib.bookscores import provenance, scoreboard
 from ecglib.data.labels import TASKS
 from ecglib.knowledge import class_name
-from ecglib.markdown import DATA_KINDS, TASK_NAMES, chapter_link, escape, paper_name, run_link, symbols, table
+from ecglib.markdown import TASK_NAMES, chapter_link, escape, interval, paper_name, run_link, symbols, table
 from ecglib.papers.card import Card, Deviation
 
 if TYPE_CHECKING:
     from ecglib.profiles import Profile
 
 COMPARISON = "comparison"  # the chapter whose picture stands on the first page
+READER = "simulator_realism"  # the chapter that scores the reader
 
 
 @dataclass(frozen=True)
@@ -173,31 +174,49 @@ def _of_paper(profile: "Profile", value: str) -> str:
     return value if profile.text_encoder else "each paper's own"
 
 
+# Columns of the first page's table: title, kinds of data, data set
+_SCORED = (
+    ("simulated, mean of six tasks", ("simulated",), "average"),
+    ("real PTB-XL, superclasses", ("subset", "paper"), "ptbxl-super"),
+)
+
+
+def _mean_scores(material: Material) -> list[list[str]]:
+    """One row a method, in its own first setting, then the reader, untrained encoders of all methods, and chance."""
+    newest = results.latest(results.with_averages(material.runs))
+    newest = newest[newest.metric == "macro_auc"]
+    of_papers = {stem: newest[newest.notebook.isin(card.notebooks)] for stem, card in material.cards.items()}
+
+    def first(scores: pd.DataFrame, method: str, kinds: Sequence[str], dataset: str) -> list[Any]:
+        own = scores[(scores.method == method) & (scores.dataset == dataset) & scores.data_kind.isin(kinds)]
+        return list(own.head(1).itertuples())
+
+    def cells(scores: pd.DataFrame, method: str) -> list[str]:
+        found = [next(iter(first(scores, method, *column)), None) for _, *column in _SCORED]
+        return [run_link(f"{r.value:.1f}", r.run_id) + interval(r.ci_low, r.ci_high) if r else "–" for r in found]
+
+    rows = [[paper_name(stem), *cells(scores, stem)] for stem, scores in of_papers.items()]
+    rows.append([chapter_link(READER, material.chapters), *cells(newest[newest.notebook == READER], "reader")])
+    rows = [row for row in rows if set(row[1:]) != {"–"}]
+    untrained = []
+    for _, *column in _SCORED:
+        values = [r.value for scores in of_papers.values() for r in first(scores, "random-encoder", *column)]
+        untrained.append(f"{min(values):.1f} to {max(values):.1f}" if values else "–")
+    chance = cells(pd.concat(of_papers.values()), "chance")
+    return rows and [*rows, ["random encoders", *untrained], ["chance", *chance]]
+
+
 def headline(material: Material) -> str:
     """Picture and newest mean scores for the first page; empty when nothing has been scored."""
     parts = []
     for notebook, path in material.pictures.items():
         parts.append(
             f"```{{figure}} /{path}\n:name: fig-headline-{notebook.replace('_', '-')}\n:width: 100%\n"
-            f"All methods on equal data and steps, seed by seed, from {chapter_link(notebook, material.chapters)}.\n```"
+            f"All methods on equal data and steps, from {chapter_link(notebook, material.chapters)}: diamonds are "
+            "means over seeds with a 95 % interval, open dots the seeds, the dotted line chance. Simulated: mean of "
+            "six tasks; real PTB-XL: mean of its four.\n```"
         )
-    newest = results.latest(results.with_averages(material.runs))
-    rows = []
-    for stem, card in material.cards.items():
-        for (kind, profile, setting), block in newest[newest.notebook.isin(card.notebooks)].groupby(
-            ["data_kind", "profile", "setting"], sort=False
-        ):
-            shown = "average" if (block.dataset == "average").any() else next(iter(block.dataset), None)
-            cells = {r.method: r for r in block[(block.dataset == shown) & (block.metric == "macro_auc")].itertuples()}
-            if stem in cells:
-                values = [
-                    run_link(f"{cells[m].value:.1f}", cells[m].run_id) if m in cells else "–"
-                    for m in (stem, *BASELINES)
-                ]
-                scored = "mean of six tasks" if shown == "average" else TASK_NAMES[shown]
-                method = f"{paper_name(stem)}, {escape(setting)}"
-                rows.append([method, *values, f"{scored}, {DATA_KINDS[kind]}, profile {profile}"])
+    rows = _mean_scores(material)
     if rows:
-        header = ["Macro AUC, %", "method", "random encoder", "chance", "scored on"]
-        parts.append(table(header, rows, "lrrrl"))
+        parts.append(table(["Macro AUC, %", *(title for title, _, _ in _SCORED)], rows, "lrr"))
     return "\n\n".join(parts)

@@ -113,7 +113,7 @@ def differences(table: pd.DataFrame, dataset: str = AVERAGE) -> pd.DataFrame:
     """All pairs of methods on one task, paired by seed: difference, 95 % interval, p (paired t), Holm's p, verdict.
 
     Every seed has its own simulated records, initial weights and order, the same for all methods, so a pair shares
-    what the seed draws. ``verdict`` is ``within noise`` unless Holm's p over all pairs is below 0.05.
+    what the seed draws. ``verdict`` is ``not significant`` unless Holm's p over all pairs is below 0.05.
     """
     wide = table[(table["dataset"] == dataset) & ~table["method"].isin(BASELINES)]
     wide = wide.pivot(index="seed", columns="method", values="value").dropna()
@@ -128,7 +128,7 @@ def differences(table: pd.DataFrame, dataset: str = AVERAGE) -> pd.DataFrame:
         rows.append({"method": better, "beside": worse, **interval(gap), "p": p})
     found = pd.DataFrame(rows).rename(columns={"value": "difference"})
     found["p_holm"] = holm(found["p"].to_numpy())
-    found["verdict"] = np.where(found["p_holm"] < LEVEL, "above", "within noise")
+    found["verdict"] = np.where(found["p_holm"] < LEVEL, "above", "not significant")
     return found
 
 
@@ -142,12 +142,14 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def in_words(found: pd.DataFrame, names: dict[str, str]) -> str:
-    """Which differences are real and which are noise, as sentences."""
+    """Which differences are significant, as sentences."""
     real = found[found["verdict"] == "above"]
     told = [
         f"{names[r.method]} is above {names[r.beside]} by {r.difference:.1f} ({r.ci_low:.1f} to {r.ci_high:.1f})"
         for r in real.itertuples()
     ]
-    noise = len(found) - len(real)
-    sentence = "; ".join(told) + "." if told else "No method is above another beyond noise."
-    return f"{sentence} {noise} of {len(found)} differences are within noise (paired by seed, Holm over all pairs)."
+    sentence = "; ".join(told) + "." if told else "No method is shown to be above another."
+    return (
+        f"{sentence} {len(found) - len(real)} of {len(found)} differences are not significant at 5 % (paired by seed, "
+        "Holm over all pairs)."
+    )

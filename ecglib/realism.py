@@ -21,7 +21,7 @@ __all__ = [
 ]  # fmt: skip
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
 FOLDS = 5
-_LEAST_SPREAD_MV = 0.05  # half a small square: Q waves that most records lack have no interquartile range to count in
+LEAST_SPREAD_MV = 0.05  # half a small square: Q waves that most records lack have no interquartile range to count in
 _ROWS_AT_ONCE = 20_000  # a call of the classifier costs more than the rows of a small fold
 _LEAST = 2 * FOLDS  # patients on either side
 
@@ -164,7 +164,7 @@ def distances(real: pd.DataFrame, simulated: pd.DataFrame, features: Sequence[st
             if name in AXES:
                 values = _about(*values)
             quantiles = [_quantiles(*pair) for pair in zip(values, weights, strict=True)]
-            spread = max(quantiles[0][3] - quantiles[0][1], _LEAST_SPREAD_MV if "_mv_" in name else 0.0)
+            spread = max(quantiles[0][3] - quantiles[0][1], LEAST_SPREAD_MV if "_mv_" in name else 0.0)
             if spread > 0:
                 row["distance"] = wasserstein_distance(*values, *weights) / spread
             for side, of_side in zip(("real", "simulated"), quantiles, strict=True):

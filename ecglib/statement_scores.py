@@ -51,7 +51,7 @@ def questions(name: str, store: RecordStore, codes: Sequence[str], source: str =
 
 
 def class_questions(name: str, store: RecordStore, source: str = "") -> Questions:
-    """The five super-classes of the records that have any, in a reader's order."""
+    """The five superclasses of the records that have any, in a reader's order."""
     view, labels, classes = store.task("ptbxl-super")
     labels = labels[:, [classes.index(c) for c in SUPERCLASSES]]
     return Questions(name, view, SUPERCLASSES, labels, _known(labels, view, source))

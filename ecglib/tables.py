@@ -1,5 +1,6 @@
 """Tables of scores for the book, for a terminal and for a phone: rounded, without index, chance last and grey."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,11 @@ DATASET_NAMES = {
     "average": "Average",
     "mimic-iv-ecg": "MIMIC-IV-ECG",
     "ptb-xl": "PTB-XL",
+    "cinc2021": "Challenge",
+    "cpsc2018-extra": "CPSC2018 extra",
+    "georgia": "Georgia",
+    "ptb": "PTB",
+    "incart": "INCART",
 }
 METHOD_NAMES = {
     "merl": "MERL", "deri": "DERI", "fg_clep": "FG-CLEP", "k_merl": "K-MERL", "c_melt": "C-MELT", "esi": "ESI",
@@ -114,8 +120,8 @@ def score_table(scores: pd.DataFrame, *, intervals: bool = True, caption: str = 
 def set_out(frame: pd.DataFrame, words: Sequence[str] = (), caption: str = "", precision: int = 1) -> "Styler":
     """A table for a notebook: ``words`` to the left, all else to the right, intervals small below values.
 
-    An interval is what stands in brackets behind a value. The index is left out. Equal content gives equal html
-    (pandas' random ids are replaced), and a narrow screen scrolls sideways.
+    An interval is what stands in brackets behind a value; a negative number has a minus and no hyphen. The index is
+    left out. Equal content gives equal html (pandas' random ids are replaced), and a narrow screen scrolls sideways.
     """
     left = [column for column in frame.columns if column in words]
     numbers = [column for column in frame.columns if column not in words]
@@ -123,8 +129,8 @@ def set_out(frame: pd.DataFrame, words: Sequence[str] = (), caption: str = "", p
 
     def below(cell: Any) -> str:
         if not isinstance(cell, str):
-            return f"{cell:.{precision}f}" if isinstance(cell, float) else str(cell)
-        value, _, interval = cell.partition(" (")
+            cell = f"{cell:.{precision}f}" if isinstance(cell, float) else str(cell)
+        value, _, interval = re.sub(r"(?<!\w)-(?=\d)", "\u2212", cell).partition(" (")
         return f"{value}{small}{interval.rstrip(')')}</span>" if interval else cell
 
     styler = (

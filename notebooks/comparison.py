@@ -100,12 +100,13 @@ for name, table in means.items():
     display(figures.score_table(side_by_side.as_scores(table, names)))
 
 # %% [markdown]
-# ## Which differences are noise
+# ## Which differences are significant
 #
 # Two methods are compared seed by seed: $d_k = a_{m,k} - a_{m',k}$, both with the same records and the same test set.
 # A paired $t$ test asks whether the mean of $d_k$ is zero. There are many pairs, and with many questions some answer is
 # *yes* by luck; Holm's adjustment keeps the chance of any such answer below 5 %. With few seeds only large or very
-# steady differences pass. What does not pass is called noise, however plausible its story.
+# steady differences pass. What does not pass is not shown by these seeds, however plausible its story; it may still
+# be there.
 
 # %%
 pairs = {name: comparison.differences(table) for name, table in scored.items()}

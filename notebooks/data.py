@@ -24,7 +24,7 @@
 # | what is shown | twelve conditions on clinical paper, class counts of six tasks, true waveform features, reports |
 # | real records | with `dataset` and `data_root` the same cells describe an original set beside the simulated one |
 # | machine | two CPU cores, under a minute |
-# | left out | no model is trained; how well the simulator stands for real hearts is measured in the scoring chapters |
+# | left out | no model is trained; [another chapter](../simulator_realism/simulator_realism) tells how real these are |
 
 # %% tags=["parameters"]
 profile: str = "demo"  # demo (100 Hz), gpu or paper (500 Hz)
@@ -58,9 +58,9 @@ hz = get_profile(profile).sampling_rate_hz
 # The heart is a moving dipole $\mathbf d(t)$, a sum of wavefronts in atria and ventricles, each with a direction, a
 # time and a size that follow from rhythm, conduction and disease. The body turns it into leads,
 # $v_\ell(t) = \mathbf l_\ell \cdot \mathbf d(t) + b_\ell(t)$, with lead vectors $\mathbf l_\ell$ that vary with habitus
-# and with where the electrodes were put; $b_\ell$ is what a chest electrode sees of the muscle near it, which no dipole
-# tells. The recorder adds baseline wander, mains, muscle and its filters, at the
-# electrodes, so that II = I + III still holds.
+# and with where the electrodes were put, in V1 to V6 others for atria and recovery than for the QRS; $b_\ell$ is what a
+# chest electrode sees of the muscle near it, which no dipole tells. The recorder adds baseline wander, mains, muscle
+# and its filters, at the electrodes, so that II = I + III still holds.
 #
 # A condition changes the physiology and not a picture: left bundle branch block delays the left ventricle's
 # activation, and the wide QRS, the lost septal Q and the discordant T wave follow.

@@ -19,9 +19,9 @@
 #
 # **No real record is opened**, neither in training nor in choosing anything; a test of this project watches every
 # file. The simulator itself knows of real hearts what is in textbooks, and how large and in which direction their waves
-# usually are: those sizes were fitted, before all this, to recordings without their labels, and the table below names
-# which ({doc}`the protocol </book/protocol>` tells of one sum of labels that had a part once). What a reader is worth
-# on real patients is for labelled records to say.
+# usually are: those sizes were fitted to recordings without their labels, which the table below names;
+# {doc}`the protocol </book/protocol>` tells what part labels and earlier scores had. What a reader is worth on real
+# patients is for labelled records to say.
 #
 # **At a glance**
 #

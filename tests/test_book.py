@@ -118,6 +118,23 @@ def test_headline_shows_the_figure_that_is_there(project):
     assert "{ref}`82.5 " in page
 
 
+def test_headline_has_one_row_a_method_with_what_knows_nothing_below(project):
+    real = [metric("deri", SIX[0], 77.0, data_kind="subset"), metric("chance", SIX[0], 50.5, data_kind="subset")]
+    results.write_record(record("deri_zero_shot", 50, real), project / "results")
+    scored = metric("reader", SIX[0], 87.0, data_kind="subset", setting="trained on simulated ECGs")
+    results.write_record(record("simulator_realism", 51, [scored]), project / "results")
+    rows = [line for line in made(project)["_headline.md"].splitlines() if line.startswith("| ")][2:]
+    names = [row.split("|")[1].strip() for row in rows]
+    assert names == ["DERI", "{doc}`simulator_realism </results/simulator_realism/simulator_realism>`",
+                     "random encoders", "chance"]  # fmt: skip
+    assert "82.5" in rows[0]  # the mean of six, not one of them
+    assert "77.0" in rows[0]
+    assert rows[1].split("|")[2].strip() == "–"
+    assert "87.0" in rows[1]
+    assert "52.0 to 52.0" in rows[2]
+    assert "50.5" in rows[3]
+
+
 def test_deviations_and_label_spaces_are_whole(project):
     pages = made(project)
     for stem, deviations in bookpages.collect(project, {}).deviations.items():
@@ -244,11 +261,25 @@ def test_a_run_that_failed_scores_no_reader(tmp_path):
     failed |= {"created": "2999-01-01T00:00:00Z"}
     (folder / "29990101T000000Z-000000.json").write_text(json.dumps(failed), encoding="utf-8")
     assert reader_sentence(tmp_path) == told
-    assert "333 records" in told  # statements are scored on more records than super-classes
+    assert "333 records" in told  # statements are scored on more records than superclasses
     config = tmp_path / "results/reader/config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"weights_sha256": "f" * 64}))
     with pytest.raises(ResultError, match="the weights ffffffffffff"):
         reader_sentence(tmp_path)  # those scores are of another reader
+
+
+def test_every_scored_run_is_in_the_table_of_readers(tmp_path):
+    from ecglib.bookreader import scored_table
+
+    folder = tmp_path / "results/runs/simulator_realism"
+    shutil.copytree(ROOT / "results/runs/simulator_realism", folder)
+    of_real = [r for r in map(results.read_record, folder.glob("*.json")) if r["parameters"]["dataset"] == "ptb-xl"]
+    found = scored_table(tmp_path / "results")
+    assert found["commit"].tolist() == [r["commit"][:7] for r in sorted(of_real, key=lambda r: r["created"])]
+    first = found.iloc[0]
+    assert (first["reader"], first["superclasses"]) == ("demo, seed 0", "80.3 (76.9 to 83.5)")
+    assert "demo, seed 2" in set(found["reader"])
+    assert found["run"].is_monotonic_increasing
 
 
 def test_links_of_the_readme_exist():

@@ -39,11 +39,11 @@ def test_a_planted_difference_is_found_and_noise_is_not():
     )  # fmt: skip
     verdicts = {frozenset((r.method, r.beside)): r.verdict for r in found.itertuples()}
     assert verdicts[frozenset(("good", "base"))] == verdicts[frozenset(("good", "same"))] == "above"
-    assert verdicts[frozenset(("base", "same"))] == "within noise"
+    assert verdicts[frozenset(("base", "same"))] == "not significant"
     assert len(found) == 3  # chance takes no part
     words = comparison.in_words(found, {"base": "Base", "same": "Same", "good": "Good"})
     assert "Good is above Base by" in words
-    assert "1 of 3 differences are within noise" in words
+    assert "1 of 3 differences are not significant at 5 %" in words
 
 
 def test_interval_is_student_t():

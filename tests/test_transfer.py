@@ -1,5 +1,6 @@
 """A reader's scores on real and simulated records, other hospitals, the worst mistakes: known truth first."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -142,9 +143,12 @@ def test_transfer_is_scored_on_both_sides_and_recorded(tmp_path):
     assert low < mean < high
     assert mean == pytest.approx(50, abs=2)
     table = transfer.transfer_table(found).set_index("what")
-    assert table.loc["NORM", "aim"] == "84"
+    assert "aim" not in table  # aims are for real records
+    assert transfer.transfer_table(replace(found, kind="subset")).set_index("what").loc["NORM", "aim"] == "84"
     means = [net[transfer.STATEMENTS].mean for net in found.untrained]
-    shown = table.loc[f"statements, mean of {len(real.table)}", "5 untrained (lowest to highest)"]
+    count, other = len(real.table), len(found.simulated[transfer.STATEMENTS].table)
+    what = f"statements, mean of {count}" + (f" (of {other} on the other side)" if other < count else "")
+    shown = table.loc[what, "5 untrained (lowest to highest)"]
     assert shown == f"{np.mean(means):.1f} ({min(means):.1f} to {max(means):.1f})"
     assert table.loc["NORM", "records"].endswith(f"of {found.real[transfer.CLASSES].n}")
     rows = transfer.rows(found)
@@ -154,6 +158,12 @@ def test_transfer_is_scored_on_both_sides_and_recorded(tmp_path):
     run.record(rows)
     said = transfer.in_words(found)
     assert f"{real.mean:.1f}" in said
+    assert "Aims" not in said
+    met, not_met, unsure = transfer._met(found)
+    assert len(met) + len(not_met) == 7
+    assert set(unsure) <= set(met)
+    judged = transfer.in_words(replace(found, kind="subset"))
+    assert f"Not met: {', '.join(not_met)}. The weakest" in judged
     kept = pd.read_parquet(save_predictions(tmp_path / "p.parquet", [real]))
     norm = kept[kept["class"] == "NORM"]
     assert norm["label"].tolist() == real.of.labels[:, 0].tolist()
@@ -161,16 +171,17 @@ def test_transfer_is_scored_on_both_sides_and_recorded(tmp_path):
 
 
 def test_weak_statements_are_told_by_the_side_they_are_weak_on():
-    def side(**auc):
+    def side(name, **auc):
         table = pd.DataFrame([{"code": code, "auc": value} for code, value in auc.items()])
-        return {transfer.STATEMENTS: SimpleNamespace(table=table, of=SimpleNamespace(name="real"))}
+        return {transfer.STATEMENTS: SimpleNamespace(table=table, of=SimpleNamespace(name=name))}
 
     found = SimpleNamespace(
-        real=side(AMI=54, ABQRS=67, AFIB=98, NST=82, PMI=40), simulated=side(AMI=87, ABQRS=64, AFIB=97, NST=64)
+        real=side("real", AMI=54, ABQRS=67, AFIB=98, NST=82, PMI=40),
+        simulated=side("simulated", AMI=87, ABQRS=64, AFIB=97, NST=64),
     )
-    said = " Below 70 on both sides: ABQRS 67 and 64. Below 70 on real alone: AMI 54 and 87."
+    said = " Below 70 on both sides: ABQRS 67, simulated 64. Below 70 on real alone: AMI 54, simulated 87."
     assert transfer._weak(found) == f"{said} Below 70 and too rare to score on the other side: PMI 40."
-    found.real = side(AMI=54, ABQRS=67, AFIB=98, NST=82)
+    found.real = side("real", AMI=54, ABQRS=67, AFIB=98, NST=82)
     assert transfer._weak(found) == said
 
 
@@ -197,15 +208,20 @@ def test_the_worst_mistakes_are_found_once_each(tmp_path):
     assert alarm.ranked == (("PVC", 0.99), ("AFIB", 0.95), ("NORM", 0.9))
 
 
-def test_the_mistakes_are_drawn_and_tabled(tmp_path):
+def test_the_mistakes_are_drawn_and_tabled(tmp_path, monkeypatch):
     store = simulate_store(tmp_path / "s", "ptb-xl", 60, seed=1, sampling_rate_hz=100)
     asked = questions("simulated", store, CODES)
     run = a_run(tmp_path)
     reader = Stand()
+    shown = []
+    monkeypatch.setattr(mistakes, "display", lambda *what: shown.append(what))
     table = mistakes.show(run, score(asked, answers(reader.scores, store), repeats=10),
                           answers(reader.probabilities, store))  # fmt: skip
     assert table["mistake"].tolist()[0] == "false alarm"
-    assert len(table) == len(list(run.folder.glob("mistake_*")))
+    assert len(table) == len(shown) == len(list(run.folder.glob("mistake_*")))
+    for (text, _), row in zip(shown, table.to_dict("records"), strict=True):
+        said = f"{row['statement']}, {row['probability, %']}\u00a0%.** Simulated, record {row['record']}."
+        assert text.data.startswith(f"**{row['mistake'].capitalize()}: {said}")
 
 
 def test_ranks_of_labels(tmp_path):
@@ -228,9 +244,9 @@ def test_other_hospitals_hold_no_record_twice(tmp_path, real_data, capsys):
     assert "left out of the Challenge" in capsys.readouterr().out
     read = other_hospitals.read(run, Stand(), found)
     table = other_hospitals.table(read).set_index("set")
-    assert table.loc["cpsc2018", "records"] == 7
-    assert table.loc["cpsc2018", "statements scored"] == 0
-    assert table.loc["cpsc2018", "mean AUC"] == "–"
+    assert table.loc["CPSC2018", "records"] == 7
+    assert table.loc["CPSC2018", "statements scored"] == 0
+    assert table.loc["CPSC2018", "mean AUC"] == "–"
     rows = other_hospitals.rows(read, other_hospitals.kinds(found))
     assert {row["data_kind"] for row in rows} == {"subset"}
     run.record(rows)
@@ -238,7 +254,8 @@ def test_other_hospitals_hold_no_record_twice(tmp_path, real_data, capsys):
     assert "no statement has five positive records" in said
     low = read["cinc2021"].table.query("auc < @transfer.LOW")
     assert len(low)  # a stand-in that answers at random is low somewhere
-    assert all(f"{row.code} {row.auc:.0f} ({row.positives} positive)" in said for row in low.itertuples())
+    for row in low.itertuples():
+        assert f"{row.code} {row.auc:.0f} ({row.ci_low:.0f} to {row.ci_high:.0f}, {row.positives} positive)" in said
 
 
 def test_answers_come_in_order_and_without_the_padding(tmp_path):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import display
+from IPython.display import Markdown, display
 
 from ecglib import figures
 from ecglib.data.labels import FINDINGS
@@ -15,7 +15,6 @@ from ecglib.statement_scores import Questions, Scored
 
 FALSE_ALARM, MISSED = "false alarm", "missed"
 SAID = 5  # statements shown
-WORDS = ("record", "mistake", "statement", "written", "the reader's first statements")  # columns of `show`
 
 
 @dataclass(frozen=True)
@@ -75,12 +74,12 @@ def _mistake(kind: str, row: int, column: int, of: Questions, probabilities: np.
 
 
 def show(run: Run, scored: Scored, probabilities: np.ndarray, n: int = 2) -> pd.DataFrame:
-    """Draw the worst mistakes over the statements that were scored; returns them as a table."""
+    """Draw the worst mistakes over the statements that were scored, each below its words; returns them as a table."""
     found = worst(scored.of, probabilities, scored.table["code"].tolist(), n)
     for number, mistake in enumerate(found, 1):
         fig = drawn(scored.of, mistake)
         run.save_figure(fig, f"mistake_{number}")
-        display(figures.show(fig))
+        display(Markdown(in_words(scored.of, mistake)), figures.show(fig))
     table = pd.DataFrame(
         [
             {
@@ -92,18 +91,27 @@ def show(run: Run, scored: Scored, probabilities: np.ndarray, n: int = 2) -> pd.
                 "the reader's first statements": ", ".join(code for code, _ in m.ranked),
             }
             for m in found
-        ],
-        columns=[*WORDS[:3], "probability, %", *WORDS[3:]],
+        ]
     )
     run.save_table(table, "mistakes")
     return table
 
 
 def drawn(of: Questions, mistake: Mistake) -> Any:
-    """One mistake on clinical paper."""
-    title = f"{mistake.kind}: {FINDINGS[mistake.code]}, {100 * mistake.probability:.0f} %"
-    written = ", ".join(mistake.labels) or "none"
-    said = ", ".join(f"{code} {100 * p:.0f} %" for code, p in mistake.ranked)
-    text = f"{of.name}, record {mistake.id}. Written: {written}. The reader's first statements: {said}."
-    ecg_mv = of.store.read([mistake.row])[0]
-    return figures.plot_ecg(ecg_mv, of.store.sampling_rate_hz, title=title[0].upper() + title[1:], report=text)
+    """One mistake on clinical paper, without words: on a phone those of a picture are too small to read."""
+    return figures.plot_ecg(of.store.read([mistake.row])[0], of.store.sampling_rate_hz)
+
+
+def in_words(of: Questions, mistake: Mistake) -> str:
+    """What was written of the record and what the reader says, in Markdown."""
+
+    def percent(p: float) -> str:
+        return f"{100 * p:.0f}\u00a0%"  # a number and its sign stay on one line
+
+    written = ", ".join(FINDINGS[code] for code in mistake.labels) or "none"
+    said = ", ".join(f"{FINDINGS[code]} {percent(p)}" for code, p in mistake.ranked)
+    return (
+        f"**{mistake.kind.capitalize()}: {FINDINGS[mistake.code]}, {percent(mistake.probability)}.** "
+        f"{of.name[0].upper()}{of.name[1:]}, record {mistake.id}. Written: {written}. The reader's first statements: "
+        f"{said}."
+    )

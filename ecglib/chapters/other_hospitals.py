@@ -13,9 +13,15 @@ from ecglib.data.store import RecordStore
 from ecglib.datasets import data_kind
 from ecglib.run import Run, data_entry
 from ecglib.statement_scores import Questions, Scored, questions, score
+from ecglib.tables import DATASET_NAMES
 
 _SETTING = "trained on simulated ECGs, statements"
 TOP = 5
+
+
+def said(name: str) -> str:
+    """A set or a source of the Challenge as a reader says it."""
+    return DATASET_NAMES.get(name, name)
 
 
 def stores(run: Run) -> dict[str, RecordStore]:
@@ -58,7 +64,8 @@ def parts(of: dict[str, RecordStore]) -> pd.DataFrame:
     rows = []
     for name, store in of.items():
         sources = store.records["part"] if "part" in store.records else pd.Series([name] * len(store))
-        rows += [{"set": name, "source": part, "records": n} for part, n in sources.value_counts().sort_index().items()]
+        counts = sources.value_counts().sort_index()
+        rows += [{"set": said(name), "source": said(part), "records": n} for part, n in counts.items()]
     return pd.DataFrame(rows, columns=["set", "source", "records"])
 
 
@@ -69,7 +76,7 @@ def table(found: dict[str, Scored]) -> pd.DataFrame:
         ranks = label_ranks(of.of, of.scores)
         rows.append(
             {
-                "set": name,
+                "set": said(name),
                 "records": of.n,
                 "statements scored": len(of.table),
                 "mean AUC": transfer.cell(of.mean, of.ci_low, of.ci_high),
@@ -105,14 +112,13 @@ def used_data(of: dict[str, RecordStore]) -> dict[str, dict]:
 
 def _weakest(of: Scored) -> str:
     low = of.table[of.table["auc"] < transfer.LOW].sort_values("auc")
-    named = ", ".join(f"{row.code} {row.auc:.0f} ({row.positives} positive)" for row in low.itertuples())
-    return f", below {transfer.LOW:g}: {named}" if named else ""
+    return f", below {transfer.LOW:g}: {transfer.weakest(low)}" if len(low) else ""
 
 
 def in_words(found: dict[str, Scored]) -> str:
     """The result in words, every number computed."""
-    said = [
-        f"{name} ({of.n} records): "
+    told = [
+        f"{said(name)} ({of.n} records): "
         + (
             f"{of.mean:.1f} ({of.ci_low:.1f} to {of.ci_high:.1f}) over {len(of.table)} statements{_weakest(of)}"
             if len(of.table)
@@ -120,4 +126,4 @@ def in_words(found: dict[str, Scored]) -> str:
         )
         for name, of in found.items()
     ]
-    return "Other hospitals: " + "; ".join(said) + "." if said else "No other hospital was read."
+    return "Other hospitals: " + "; ".join(told) + "." if told else "No other hospital was read."

@@ -188,14 +188,20 @@ def measurements(ecg: Record) -> Any:
         value = found[key]
         verdict = "not to be told" if np.isnan(value) else "below" if value < low else "above" if value > high else ""
         said = "–" if np.isnan(value) else f"{value:.0f}"
-        rows[name] = {"measured": said, "unit": unit, "normal": f"{low} to {high}", "beside it": verdict}
+        limits = f"{low}\u00a0to\u00a0{high}".replace("-", "\u2212")
+        rows[name] = {"measured": said, "unit": unit, "normal": limits, "outside": verdict}
     for name, wave in (("highest R", "r"), ("deepest S", "s")):
         lead = max(LEADS, key=lambda lead: found[f"{wave}_mv_{lead}"])
         rows[name] = {"measured": f"{lead} {found[f'{wave}_mv_{lead}']:.2f}", "unit": "mV"}
     limits = {lead: 0.2 if lead in ("V2", "V3") else 0.1 for lead in LEADS if lead != "aVR"}
     moved = [lead for lead, limit in limits.items() if abs(found[f"st_mv_{lead}"]) > limit]
-    st = ", ".join(f"{lead} {found[f'st_mv_{lead}']:+.2f}" for lead in moved)
-    rows["ST beyond 0.1 mV (V2, V3: 0.2)"] = {"measured": st or "in no lead", "unit": "mV", "normal": "in no lead"}
+    st = ", ".join(f"{lead} {found[f'st_mv_{lead}']:+.2f}".replace("-", "\u2212") for lead in moved)
+    rows["ST beyond 0.1 mV (V2, V3: 0.2)"] = {
+        "measured": st or "in no lead",
+        "unit": "mV",
+        "normal": "in no lead",
+        "outside": "yes" if moved else "",
+    }
     table = pd.DataFrame(rows).T.fillna("")
     return table.style.set_properties(**{"text-align": "left"}).set_uuid(sha256_of(table.to_csv(), 8))
 

@@ -21,8 +21,9 @@ HZ = 500.0  # the spectrum above 50 Hz is part of the comparison
 SET = "ptb-xl"
 # What is compared with the real set, with its published counts; and with each other where there is no real set
 COUNTERPART, DEMONSTRATION = "ptb-xl as counted", ("ptb-xl", "csn")
+_SHOWN_AS = {COUNTERPART: "simulated PTB-XL", "ptb-xl": "simulated PTB-XL", "csn": "simulated CSN"}
 COMPARABLE = ("simulated", "ptb-xl")
-AS_IT_IS, WEIGHTED = "cohort as it is", "weighted to the scored super-classes"
+AS_IT_IS, WEIGHTED = "cohort as it is", "weighted to the scored superclasses"
 SUPERCLASSES = "ptbxl-super"
 AIM_TOLD = 75.0  # AUC in percent below which the simulator's aim is met; 50 is what two halves of one set have
 _GROUP_NAMES = {"intervals": "intervals and rate", "axes": "axes", "spectrum": "spectrum and noise"}
@@ -32,8 +33,8 @@ _GROUP_NAMES = {"intervals": "intervals and rate", "axes": "axes", "spectrum": "
 class Sides:
     """The two sets that a chapter compares, with their measurements.
 
-    ``weighted``: the simulated table with the other side's mixture of super-classes; ``beyond``: the share of that side
-    whose combination of super-classes no simulated record has.
+    ``weighted``: the simulated table with the other side's mixture of superclasses; ``beyond``: the share of that side
+    whose combination of superclasses no simulated record has.
     """
 
     stores: tuple[RecordStore, RecordStore]
@@ -58,12 +59,12 @@ def sides(run: Run) -> Sides:
     p = run.params
     if p["dataset"] == "simulated":
         stores = tuple(_simulated(cohort, p) for cohort in DEMONSTRATION)
-        names, kind = tuple(f"simulated {cohort}" for cohort in DEMONSTRATION), "simulated"
+        names, kind = tuple(_SHOWN_AS[cohort] for cohort in DEMONSTRATION), "simulated"
     else:
         whole = open_dataset(p["dataset"], p["data_root"], sampling_rate_hz=HZ)
         kind = datasets.data_kind(whole, p["dataset"])
         real = whole.fold_in(datasets.TEST_FOLD) if kind == "paper" else whole
-        stores, names = (real, _simulated(COUNTERPART, p)), ("real PTB-XL", f"simulated {COUNTERPART}")
+        stores, names = (real, _simulated(COUNTERPART, p)), ("real PTB-XL", _SHOWN_AS[COUNTERPART])
     tables = tuple(realism.measurements(store) for store in stores)
     classes = [store.records[f"labels/{SUPERCLASSES}"].tolist() for store in reversed(stores)]
     weighted, beyond = realism.weigh(tables[1], *classes)
@@ -77,7 +78,7 @@ def _simulated(cohort: str, p: dict[str, Any]) -> RecordStore:
 
 
 def what_is_compared(of: Sides) -> pd.DataFrame:
-    """Records, patients, measured records and super-classes of both sides."""
+    """Records, patients, measured records and superclasses of both sides."""
     columns = {}
     for name, store, table in zip(of.names, of.stores, of.tables, strict=True):
         classes = store.records[f"labels/{SUPERCLASSES}"]
@@ -112,8 +113,8 @@ def distributions(run: Run, of: Sides) -> pd.DataFrame:
     return table
 
 
-def farthest(table: pd.DataFrame, n: int = 12) -> Any:
-    """The measurements that are farthest apart, with median and 5 to 95 % on both sides."""
+def farthest(table: pd.DataFrame, names: tuple[str, str], n: int = 12) -> Any:
+    """The measurements that are farthest apart, with median and 5 to 95 % on both sides, ``names``."""
 
     def told(row: dict, side: str) -> str:
         median, low, high = (row[f"{side} {q} %"] for q in (50, 5, 95))
@@ -124,8 +125,8 @@ def farthest(table: pd.DataFrame, n: int = 12) -> Any:
         {
             "measurement": realism.spoken(row["feature"]),
             "distance": f"{row['distance']:.2f}",
-            "real": told(row, "real"),
-            "simulated": told(row, "simulated"),
+            names[0]: told(row, "real"),
+            names[1]: told(row, "simulated"),
         }
         for row in table.head(n).to_dict("records")
     ]
@@ -145,7 +146,7 @@ def told_apart(run: Run, of: Sides) -> list[Told]:
     ]
     table = told_table(found)
     run.save_table(table, "two_sample_auc")
-    fig = drawn.auc_by_group(table, aim=AIM_TOLD)
+    fig = drawn.auc_by_group(table, aim=None if of.kind == "simulated" else AIM_TOLD)
     run.save_figure(fig, "two_sample_auc")
     display(figures.show(fig))
     return found
@@ -226,24 +227,30 @@ def in_words(of: Sides, found: Sequence[Told], distances: pd.DataFrame) -> str:
     best, worst = (_GROUP_NAMES.get(r.group, r.group) for r in (order[0], order[-1]))
     far = distances.dropna(subset="distance").iloc[0]
     narrow, wide = _spreads(distances)
-    against = "at or below" if whole.auc <= AIM_TOLD else "above"
+    against = f" That is {'at or below' if whole.auc <= AIM_TOLD else 'above'} the aim of {AIM_TOLD:g}."
+    groups = f" {len(met)} of {len(order)} groups stay at or below {AIM_TOLD:g}{': ' + ', '.join(met) if met else ''}."
+    if of.kind == "simulated":  # the aim is for real records
+        against = groups = ""
     lacking = f" (but for the {100 * of.beyond:.1f} % whose combination it lacks)" if of.beyond else ""
     return (
         f"By all measurements together, trees tell {of.names[1]} from {of.names[0]} with an AUC of **{whole.auc:.1f}** "
-        f"({whole.ci_low:.1f} to {whole.ci_high:.1f}); 50 would be alike. That is {against} the aim of {AIM_TOLD:g}. "
-        f"With the other side's mixture of super-classes{lacking} it is {weighted.auc:.1f} ({weighted.ci_low:.1f} to "
-        f"{weighted.ci_high:.1f}): the mixture of diagnoses makes {whole.auc - weighted.auc:.1f} points of it. Nearest "
-        f"are {best} ({order[0].auc:.1f}), farthest {worst} ({order[-1].auc:.1f}). {len(met)} of {len(order)} groups "
-        f"stay at or below {AIM_TOLD:g}{': ' + ', '.join(met) if met else ''}. No measurement alone reaches more than "
-        f"{alone['single']:.0f} ({realism.spoken(alone['feature'])}); how they go together tells more: {jointly}. The "
-        f"measurement farthest apart is {realism.spoken(far['feature'])}: {far['distance']:.1f} interquartile ranges. "
-        f"Beside those of {of.names[0]}, quartiles lie farthest apart for {wide} and closest together for {narrow}."
+        f"({whole.ci_low:.1f} to {whole.ci_high:.1f}); 50 would be alike.{against} Weighted to the other side's "
+        f"mixture of superclasses{lacking} it is {weighted.auc:.1f} ({weighted.ci_low:.1f} to {weighted.ci_high:.1f}). "
+        f"The nearest group is {best} ({order[0].auc:.1f}), the farthest {worst} ({order[-1].auc:.1f}).{groups} No "
+        f"measurement alone reaches more than {alone['single']:.0f} ({realism.spoken(alone['feature'])}); how they go "
+        f"together tells more: {jointly}. In the unit of the table above, farthest apart is "
+        f"{realism.spoken(far['feature'])}, {far['distance']:.1f}. Beside those of {of.names[0]}, quartiles lie "
+        f"farthest apart for {wide} and closest together for {narrow}."
     )
 
 
 def _spreads(distances: pd.DataFrame) -> tuple[str, str]:
-    """The measurements whose simulated quartile range is narrowest and widest beside the real one, with the ratio."""
+    """The measurements whose second quartile range is narrowest and widest beside the first, with the ratio.
+
+    Amplitudes that hardly spread on the first side are left out: most records have no Q in most leads.
+    """
     real, simulated = (distances[f"{side} 75 %"] - distances[f"{side} 25 %"] for side in ("real", "simulated"))
-    ratio = (simulated / real)[real > 0].dropna().sort_values()
+    least = np.where(distances["feature"].str.contains("_mv_"), realism.LEAST_SPREAD_MV, 1e-9)
+    ratio = (simulated / real)[real >= least].dropna().sort_values()
     ends = [(distances.loc[at, "feature"], ratio.loc[at]) for at in (ratio.index[0], ratio.index[-1])]
     return tuple(f"{realism.spoken(name)} ({value:.2f} times)" for name, value in ends)

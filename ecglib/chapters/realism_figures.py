@@ -100,13 +100,16 @@ def _legend(fig: Figure, names: Sequence[str]) -> None:
     fig.legend(handles=handles, loc="outside upper center", ncols=2)
 
 
-def auc_by_group(table: pd.DataFrame, *, aim: float) -> Figure:
-    """AUC of the trees per group with its interval, one marker per population; alike and the aim as lines."""
+def auc_by_group(table: pd.DataFrame, *, aim: float | None = None) -> Figure:
+    """AUC of the trees per group with its interval, one marker per population; alike and an aim as lines."""
     groups, populations = list(dict.fromkeys(table["group"])), list(dict.fromkeys(table["population"]))
     fig = Figure(figsize=(WIDTH_IN, 0.9 + 0.36 * len(groups)), layout="constrained")
     ax = fig.subplots()
     ax.axvline(50, color=INK, linewidth=1)
-    ax.axvline(aim, color=GREY, linewidth=1.2, linestyle=(0, (4, 2)))
+    ax.text(50, -0.75, "alike", ha="center", va="bottom", fontsize=8.5)
+    if aim is not None:
+        ax.axvline(aim, color=GREY, linewidth=1.2, linestyle=(0, (4, 2)))
+        ax.text(aim, -0.75, "aim", ha="center", va="bottom", fontsize=8.5, color=GREY)
     handles = []
     for i, (population, color, marker) in enumerate(zip(populations, (SIMULATED, INK), "sD", strict=False)):
         own = table[table["population"] == population].set_index("group").reindex(groups)
@@ -114,8 +117,6 @@ def auc_by_group(table: pd.DataFrame, *, aim: float) -> Figure:
         ax.hlines(y, own["ci_low"], own["ci_high"], color=color, linewidth=2, alpha=0.6)
         ax.plot(own["auc"], y, marker, color=color, markersize=5, markeredgewidth=0)
         handles.append(Line2D([], [], color=color, marker=marker, markersize=5, label=population))
-    ax.text(50, -0.75, "alike", ha="center", va="bottom", fontsize=8.5)
-    ax.text(aim, -0.75, "aim", ha="center", va="bottom", fontsize=8.5, color=GREY)
     low = min(45.0, 5 * np.floor(table["ci_low"].min() / 5))
     ax.set(yticks=range(len(groups)), yticklabels=groups, ylim=(len(groups) - 0.5, -0.7), xlim=(low, 101),
            xlabel="AUC of telling the two apart (%)")  # fmt: skip

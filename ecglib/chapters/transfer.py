@@ -27,7 +27,7 @@ from ecglib.statement_scores import (
     score,
 )
 
-STATEMENTS, CLASSES = "statements", "super-classes"
+STATEMENTS, CLASSES = "statements", "superclasses"
 DEFAULT_READER = "results/reader"
 LOW = 70.0  # AUC in percent below which a statement is called weak
 # Macro AUC in percent that the simulator is to reach on real PTB-XL records.
@@ -101,7 +101,7 @@ def _chance(of: Scored, seed: int) -> tuple[float, float, float]:
 
 
 def transfer_table(found: Transfer) -> pd.DataFrame:
-    """What is scored, on real and on simulated records, what knows nothing, and the aim.
+    """What is scored, on real and on simulated records, what knows nothing, and where the first are real the aim.
 
     Untrained readers stand with the lowest and the highest of them: so few are no sample to derive an interval from.
     """
@@ -111,7 +111,7 @@ def transfer_table(found: Transfer) -> pd.DataFrame:
         real, simulated = found.real[question], found.simulated[question]
         rows.append(
             {
-                "what": f"{question}, mean of {len(real.table)}",
+                "what": _averaged(question, len(real.table), len(simulated.table)),
                 found.real[question].of.name: cell(real.mean, real.ci_low, real.ci_high),
                 found.simulated[question].of.name: cell(simulated.mean, simulated.ci_low, simulated.ci_high),
                 untrained: cell(*_range([net[question].mean for net in found.untrained])),
@@ -130,7 +130,11 @@ def transfer_table(found: Transfer) -> pd.DataFrame:
         row["chance"] = cell(50.0, real["chance_low"], real["chance_high"]) if real else ""
         row["records"] = f"{real['positives']} of {real['n']}" if real else "too few"
         rows.append(row | {"aim": f"{AIMS[code]:g}"})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).drop(columns=["aim"] if found.kind == "simulated" else [])
+
+
+def _averaged(question: str, n: int, n_other: int) -> str:
+    return f"{question}, mean of {n}" + (f" (of {n_other} on the other side)" if n != n_other else "")
 
 
 def _row(of: Scored, code: str) -> dict | None:
@@ -187,17 +191,20 @@ def _metric(method, dataset, kind, setting, metric, value, low, high, n) -> dict
 def in_words(found: Transfer) -> str:
     """The transfer in words, every number computed."""
     classes, statements = found.real[CLASSES], found.real[STATEMENTS]
+    other = found.simulated[STATEMENTS]
     aims = ""
     if found.kind != "simulated":
-        there, here = (", ".join(names) or "none" for names in _met(found))
+        met, not_met, unsure = (", ".join(names) or "none" for names in _met(found))
         worst = found.real[STATEMENTS].table.sort_values("auc").head(5)
-        weak = ", ".join(f"{row.code} {row.auc:.0f}" for row in worst.itertuples())
-        aims = f" Aims of transfer met: {there}. Not met: {here}. The weakest statements: {weak}."
+        aims = (
+            f" Aims of transfer met: {met}; of these the interval reaches below the aim for: {unsure}. Not met: "
+            f"{not_met}. The weakest statements: {weakest(worst)}."
+        )
     return (
         f"The reader scores {statements.mean:.1f} ({statements.ci_low:.1f} to {statements.ci_high:.1f}) over "
-        f"{len(statements.table)} statements on {statements.of.name} and {found.simulated[STATEMENTS].mean:.1f} on its "
-        f"simulated counterpart over {len(found.simulated[STATEMENTS].table)} of them; over the super-classes "
-        f"{classes.mean:.1f} ({classes.ci_low:.1f} to {classes.ci_high:.1f}) and {found.simulated[CLASSES].mean:.1f}."
+        f"{len(statements.table)} statements on {statements.of.name} and {other.mean:.1f} on {other.of.name} over "
+        f"{len(other.table)} of them; over the superclasses {classes.mean:.1f} ({classes.ci_low:.1f} to "
+        f"{classes.ci_high:.1f}) and {found.simulated[CLASSES].mean:.1f}."
         f"{aims}{_weak(found)}"
     )
 
@@ -209,7 +216,7 @@ def _weak(found: Transfer) -> str:
     pairs = [(r.code, r.auc, simulated[r.code]) for r in real.table.itertuples() if r.code in simulated and r.auc < LOW]
 
     def listed(chosen: list) -> str:
-        return ", ".join(f"{code} {here:.0f} and {there:.0f}" for code, here, there in chosen) or "none"
+        return ", ".join(f"{code} {here:.0f}, {other.of.name} {there:.0f}" for code, here, there in chosen) or "none"
 
     rare = [f"{r.code} {r.auc:.0f}" for r in real.table.itertuples() if r.code not in simulated and r.auc < LOW]
     unscored = f" Below {LOW:g} and too rare to score on the other side: {', '.join(rare)}." if rare else ""
@@ -219,10 +226,20 @@ def _weak(found: Transfer) -> str:
     )
 
 
-def _met(found: Transfer) -> tuple[list[str], list[str]]:
-    values = {question: found.real[question].mean for question in (CLASSES, STATEMENTS)}
-    values |= {r.code: r.auc for r in found.real[CLASSES].table.itertuples()}
-    return [n for n, v in values.items() if v >= AIMS[n]], [n for n, v in values.items() if not v >= AIMS[n]]
+def weakest(rows: pd.DataFrame) -> str:
+    """Statements with their AUC, its interval and their positive records, in words."""
+    return ", ".join(
+        f"{row.code} {row.auc:.0f} ({row.ci_low:.0f} to {row.ci_high:.0f}, {row.positives} positive)"
+        for row in rows.itertuples()
+    )
+
+
+def _met(found: Transfer) -> tuple[list[str], list[str], list[str]]:
+    """Whose value reaches its aim, whose does not, and of the first those whose interval begins below it."""
+    values = {question: (found.real[question].mean, found.real[question].ci_low) for question in (CLASSES, STATEMENTS)}
+    values |= {r.code: (r.auc, r.ci_low) for r in found.real[CLASSES].table.itertuples()}
+    met = [name for name, (value, _) in values.items() if value >= AIMS[name]]
+    return met, [name for name in values if name not in met], [name for name in met if values[name][1] < AIMS[name]]
 
 
 def record(

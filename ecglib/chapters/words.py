@@ -14,7 +14,7 @@ N_REPORTS = 12_000
 _SHOWN = {
     "n_statements": "distinct statements",
     "word_for_word": "word for word, %",
-    "vocabulary": "of their words, %",
+    "vocabulary": "of their vocabulary, %",
     "hedged": "hedged, %",
 }
 
@@ -27,7 +27,9 @@ def compared(run: Run) -> TextGap | None:
         return None
     reports = simulated_store(PRETRAINING_COHORT, N_REPORTS, seed + HELD_OUT_SEED, 100.0).records["report"].tolist()
     found = text_gap(reports, read_statements(folder))
-    shown = found.table[list(_SHOWN)].rename(columns=_SHOWN).round(1).reset_index()
+    shown = found.table[list(_SHOWN)].rename(columns=_SHOWN).reset_index()
+    shown["distinct statements"] = [f"{n:,.0f}" for n in shown["distinct statements"]]
+    shown["part"] = shown["part"].replace({"generated": "simulated, found among the real"})
     display(set_out(shown, ["part"]))
     display(
         Markdown("Said most often, and by no real cart: " + "; ".join(f"*{text}*" for text, _ in found.never_real[:6]))
@@ -65,6 +67,6 @@ def in_words(found: TextGap | None) -> list[str]:
     return [
         f"Simulated reports produce {whole.word_for_word:.1f} % of {whole.n_statements:.0f} distinct real statements "
         f"word for word ({unseen.word_for_word:.1f} % of those that were not in view when the grammar was written) and "
-        f"know {whole.vocabulary:.1f} % of their words. Of their distinct statements {own.hedged:.1f} % are hedged, of "
-        f"the real ones {whole.hedged:.1f} %."
+        f"contain {whole.vocabulary:.1f} % of their vocabulary. Of their distinct statements {own.hedged:.1f} % are "
+        f"hedged, of the real ones {whole.hedged:.1f} %."
     ]

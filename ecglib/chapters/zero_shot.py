@@ -16,7 +16,7 @@ from ecglib.paths import expand
 from ecglib.profiles import get_profile
 from ecglib.run import Run, data_entry
 from ecglib.signals import parse_leads
-from ecglib.tables import set_out
+from ecglib.tables import DATASET_NAMES, set_out
 
 SCORABLE = ("simulated", *datasets.TASKS_OF)
 SETTINGS = {"zero-shot, clinical prompts": "clinical", "zero-shot, class names": "name"}
@@ -118,7 +118,8 @@ def score(run: Run, of: Subject, prompts: Mapping[str, Any]) -> list[ev.ZeroShot
         of.model, of.stores, datasets.TASKS_OF, prompts, leads, repeats=p["n_bootstrap"], seed=p["seed"]
     )
     left_out = {result.task: result.auc.left_out for result in found if result.auc.left_out}
-    print("left out, no positive record:", left_out or "none")
+    told = "; ".join(f"{DATASET_NAMES.get(task, task)}: {', '.join(classes)}" for task, classes in left_out.items())
+    display(Markdown(f"Left out, since no record is positive: {told or 'no class'}."))
     return found
 
 
