@@ -60,9 +60,10 @@ def recorded(hearts: list, ward: Ward) -> tuple[np.ndarray, list[str]]:
     """(N, 12, T) recordings in a ward, and the make of recorder of each."""
     out, makes = [], []
     for heart in hearts:
-        rngs = copy.deepcopy(heart.noise_rngs)
+        rngs, case, order = copy.deepcopy(heart.noise_rngs), heart.case, heart.body.order
+        breath = (case.resp_hz, case.resp_phase)
         ecg, disturbance = record(
-            heart.clean_mv, HZ, round(HZ * SECONDS), rngs, ward, heart.level, heart.mains_hz, heart.body.order
+            heart.clean_mv, HZ, round(HZ * SECONDS), rngs, ward, heart.level, heart.mains_hz, order, breath
         )
         out.append(ecg)
         makes.append(disturbance.recorder)

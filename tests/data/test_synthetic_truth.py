@@ -8,7 +8,9 @@ import pytest
 from ecglib.data.synthetic import simulate_tracing
 from ecglib.data.synthetic.atria import sinus_p
 from ecglib.data.synthetic.body import average_body, leads_from_electrodes
+from ecglib.data.synthetic.generate import simulate_heart
 from ecglib.data.synthetic.patients import sample_case
+from ecglib.delineate import find_beats
 from ecglib.signals import LEADS
 
 LEAD = {name: i for i, name in enumerate(LEADS)}
@@ -175,10 +177,34 @@ def test_pacing_stimuli_are_seen():
     assert np.median(paced) > 1.5 * np.median(plain)
 
 
+def qrs_width_s(ecg, at, hz=HZ):
+    """From the first to the last moment around ``at`` at which the leads together change a fifth as fast as at most."""
+    near = slice(max(at - int(0.11 * hz), 0), at + int(0.11 * hz))
+    speed = np.convolve(np.sqrt((np.diff(ecg[:, near], axis=1) ** 2).sum(0)), np.ones(5) / 5, "same")
+    fast = np.flatnonzero(speed > 0.2 * speed.max())
+    return (fast[-1] - fast[0]) / hz
+
+
 def test_ventricular_ectopy_is_wide_and_atrial_ectopy_is_not():
+    """Measured in the leads without noise: when beats come, and how long an early QRS lasts against the others."""
+    wider = {}
     for code in ("PVC", "PAC"):
-        rr = [np.diff(r_peaks(tracing([code], k)[0])) for k in range(40)]
-        assert np.median([x.min() / np.median(x) for x in rr]) < 0.85
+        earliest, wider[code] = [], []
+        for k in range(80):
+            heart = simulate_heart("ptb-xl", 99, k, HZ, 10.0, codes=[code])
+            ecg = leads_from_electrodes(heart.clean_mv)[:, int(1.25 * HZ) : int(11.25 * HZ)]
+            at = find_beats(ecg, HZ)
+            rr = np.diff(at) / np.median(np.diff(at))
+            earliest.append(rr.min())
+            widths = np.array([qrs_width_s(ecg, i) for i in at[1:]])
+            if (rr < 0.85).any():
+                wider[code].append(np.median(widths[rr < 0.85]) / np.median(widths[rr >= 0.85]))
+        assert np.median(earliest) < 0.85
+        assert len(wider[code]) > 40
+    assert np.median(wider["PVC"]) > 1.4
+    assert np.mean(np.array(wider["PVC"]) > 1.2) > 0.85
+    assert 0.9 < np.median(wider["PAC"]) < 1.1  # a few are conducted aberrantly
+    assert np.mean(np.array(wider["PAC"]) > 1.2) < 0.25
 
 
 def test_tall_p_waves_are_those_of_an_enlarged_right_atrium():

@@ -51,11 +51,11 @@ def _flutter(r, case, rr, t, end, rng):
     r.cycle_s = rng.uniform(0.185, 0.255)
     fixed = max(2, min(5, round(rr / r.cycle_s)))
     variable = rng.random() < 0.35
-    fibrillatory = 0.012
     while t < end:
         ratio = one_of(rng, [2, 3, 4, 4]) if variable else fixed
-        t += ratio * r.cycle_s + fibrillatory * rng.standard_normal()
-        r.qrs.append((t, CONDUCTED))
+        t += ratio * r.cycle_s
+        # Each flutter wave takes its own time through the AV node; the circuit above does not wait for it
+        r.qrs.append((t + 0.012 * rng.standard_normal(), CONDUCTED))
 
 
 def _atrial_tachycardia(r, case, rr, t, end, rng):

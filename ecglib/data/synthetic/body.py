@@ -3,7 +3,7 @@
 Axes: x to the patient's left, y to the feet, z to the chest wall; centimetres, millivolts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -35,6 +35,13 @@ NEAREST_CM = 4.0  # no muscle lies closer to an electrode
 _NOMINAL = _CHEST_CM - HEART_CM
 
 
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.sqrt(np.vecdot(vectors, vectors))[:, None]
+
+
+_TOWARDS = _unit(_NOMINAL)
+
+
 def neighbours(*alike: float) -> np.ndarray:
     """(6, 6) by which six normal numbers become those of V1 to V6, of which the next one is ``alike`` (5,)."""
     place = np.append(0.0, -np.cumsum(np.log(alike)))
@@ -48,22 +55,31 @@ NEIGHBOURS = neighbours(0.8, 0.75, 0.8, 0.88, 0.95)
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One patient with the electrodes as placed: ``limb`` (3, 3), chest positions (6, 3), swaps (9,)."""
+    """One patient with the electrodes as placed: ``limb`` (3, 3), chest positions (6, 3), swaps (9,).
+
+    ``turn`` (6, 3): by how much each chest electrode looks at the heart from another side than one in its place.
+    """
 
     limb: np.ndarray
     chest_cm: np.ndarray
     chest_gain: np.ndarray
     order: np.ndarray
+    turn: np.ndarray = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "turn", _unit(self.chest_cm - HEART_CM) - _TOWARDS)
 
     def weights(self, sources: np.ndarray, chest: np.ndarray | None = None) -> np.ndarray:
         """Electrode potentials (9, K) in mV of K dipoles; ``sources`` (K, 6): vector, then place in cm.
 
         The place is relative to the heart's middle. A source near an electrode weighs more there: the
         published lead vector is corrected by the difference of two point-dipole fields. Sources that lie deep have
-        lead vectors of their own, ``chest`` (6, 3), wherever they are.
+        lead vectors of their own, ``chest`` (6, 3), wherever they are; an electrode beside its place sees them from
+        another side. So P in V1 and V2 turns over when these are too high.
         """
         vector = sources[:, :3].T  # (3, K)
         if chest is not None:
+            chest = chest + np.sqrt(np.vecdot(chest, chest))[:, None] * self.turn
             return np.concatenate([self.limb @ vector, chest @ vector * self.chest_gain[:, None]])[self.order]
         far, weight = _chest_field()
         from_source = (self.chest_cm - HEART_CM)[:, None] - sources[:, 3:]  # (6, K, 3)

@@ -51,14 +51,14 @@ _EXCLUDES = {
     | frozenset("1AVB 2AVB1 2AVB2 2AVB LVH RVH SEHYP VCLVH HVOLT QWAVE LAXIS RAXIS CCR CR".split()),
     "CRBBB": frozenset("RVH RAXIS CCR CR PMI VCLVH INVT NT".split()),
     "IRBBB": frozenset("PMI CCR".split()),
-    "RVH": FASCICLES | frozenset("CLBBB ILBBB LAXIS PMI ASMI AMI ALMI CCR CR ISCAS ISCAN".split()),
+    "RVH": FASCICLES | frozenset("CLBBB ILBBB LAXIS PMI ASMI AMI ALMI ANEUR CCR CR ISCAS ISCAN".split()),
     "LAFB": frozenset("RAXIS IMI ILMI IPMI IPLMI CCR".split()),
     "LPFB": frozenset("LAXIS LMI ALMI IMI ILMI IPMI IPLMI".split()),
     "RAXIS": frozenset("LVH".split()),
-    "SEHYP": frozenset(INFARCTS) | frozenset("QWAVE LVOLT CRBBB IRBBB".split()),
+    "SEHYP": frozenset(INFARCTS) | frozenset("QWAVE LVOLT CRBBB IRBBB ANEUR".split()),
     "LVOLT": frozenset("HVOLT VCLVH".split()),
-    "QWAVE": frozenset(INFARCTS),
-    "CR": frozenset("ASMI AMI".split()),
+    "QWAVE": frozenset(INFARCTS) | {"ANEUR"},
+    "CR": frozenset("ASMI AMI ANEUR".split()),
     "CCR": frozenset("PMI IPMI IPLMI".split()),
     "EREPOL": frozenset(INFARCTS) | frozenset("LVH STACH AFIB AFLT LNGQT".split()),
     "STTU": frozenset(INFARCTS) | {"CRBBB"},
@@ -166,6 +166,12 @@ def choose_conditions(cohort, rng) -> set[str]:
             alone = {cause} if cause in ("BIGU", "TRIGU", "ANEUR") else set()
             if compatible(effect, chosen - alone):
                 chosen.add(effect)
+    return completed(chosen)
+
+
+def completed(codes: set[str]) -> set[str]:
+    """``codes`` with what they cannot be without: extrasystoles for a pattern of them, a scar for an aneurysm."""
+    chosen = set(codes)
     if chosen & {"BIGU", "TRIGU"} and not chosen & {"PVC", "PAC"}:
         chosen.add("PAC")
     if "PRC(S)" in chosen:

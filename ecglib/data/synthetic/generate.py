@@ -10,7 +10,7 @@ from ecglib.data.labels import findings_to_labels
 from ecglib.data.synthetic import atria, rhythm, ventricles
 from ecglib.data.synthetic.arrhythmias import build
 from ecglib.data.synthetic.body import Body, sample_body
-from ecglib.data.synthetic.cases import Case, choose_conditions
+from ecglib.data.synthetic.cases import Case, choose_conditions, completed
 from ecglib.data.synthetic.cohorts import cohort_named
 from ecglib.data.synthetic.events import count_events
 from ecglib.data.synthetic.features import derived_findings, measure
@@ -77,18 +77,16 @@ def simulate_record(
 def simulate_tracing(cohort, seed, index, sampling_rate_hz, duration_s, codes=None) -> Tracing:
     """Everything but the words.
 
-    ``codes`` asks for given conditions (keys of a cohort's weights; none: a healthy heart) instead of the
-    cohort's mixture, for plots and tests; ParameterError on one that is not known.
+    ``codes`` asks for given conditions (keys of a cohort's weights; none: a healthy heart) instead of the cohort's
+    mixture, and for what they cannot be without (`cases.completed`); ParameterError on one that is not known.
     """
     heart = simulate_heart(cohort, seed, index, sampling_rate_hz, duration_s, codes)
     n = round(duration_s * sampling_rate_hz)
-    ward, order = ward_of(cohort), heart.body.order
+    ward, order, breath = ward_of(cohort), heart.body.order, (heart.case.resp_hz, heart.case.resp_phase)
     ecg, disturbance = record(
-        heart.clean_mv, sampling_rate_hz, n, heart.noise_rngs, ward, heart.level, heart.mains_hz, order
+        heart.clean_mv, sampling_rate_hz, n, heart.noise_rngs, ward, heart.level, heart.mains_hz, order, breath
     )
-    return Tracing(
-        ecg, heart.case, heart.findings, heart.features, heart.patient, heart.words, disturbance, heart.body
-    )
+    return Tracing(ecg, heart.case, heart.findings, heart.features, heart.patient, heart.words, disturbance, heart.body)
 
 
 @dataclass(slots=True)
@@ -117,8 +115,11 @@ def simulate_heart(cohort, seed, index, sampling_rate_hz, duration_s, codes=None
     rng, settings, low, words = (np.random.default_rng(_words(*parent, child)) for child in range(4))
     high = np.random.SeedSequence(_words(*parent), spawn_key=(4,))
     _check_codes(codes, plan.weights)
-    person = sample_person(plan, person_rng)
-    chosen = choose_conditions(plan, rng) if codes is None else set(codes)
+    chosen = choose_conditions(plan, rng) if codes is None else completed(codes)
+    first = chosen  # what the patient had when the first record was made decides the age of both
+    if owner != index and codes is None:
+        first = choose_conditions(plan, np.random.default_rng(_words(seed, plan.number, owner, 0, 0)))
+    person = sample_person(plan, person_rng, first)
     case = sample_case(person, chosen, rng)
     if owner != index:
         case.age = float(min(case.age + int(rng.integers(0, 4)), 95))
@@ -178,11 +179,11 @@ def _heart(case, body, duration_s, hz, rng):
     before[0], before[1:] = 2 * start[0] - start[1], start[:-1]
     rr_all = start - before
     rate = 60.0 * (len(seen) - 1) / float(seen[-1] - seen[0]) if len(seen) > 2 else case.rate
-    main = rhythm.PACED if rhythm.PACED in kinds else _commonest(kind)
+    main = rhythm.PACED if rhythm.PACED in kinds else int(np.bincount(kind).argmax())
 
     out = np.zeros((total, 9), np.float32).T  # the electrodes of one moment side by side, so that a beat is one block
     shifted = start - begin
-    breath = np.sin(2 * np.pi * (case.resp_hz * start + case.resp_phase))
+    breath = rhythm.breath(case, start)
     gain = 1 + 0.4 * case.resp_tilt * breath + 0.012 * rng.standard_normal(len(start))
     features = None
     for k, activation in activations.items():
@@ -210,7 +211,7 @@ def _heart(case, body, duration_s, hz, rng):
         t_gain = gains * (1 + 0.02 * rng.standard_normal(len(gains)))
         add_beats(out, hz, recovery, begins + activation.duration_ms / 1000, t_gain, stretch=stretch)
 
-    p_waves = _atria(case, body, rng, beats, out, hz, begin, breath_hz=case.resp_hz)
+    p_waves = _atria(case, body, rng, beats, out, hz, begin)
     _spikes(body, rng, beats, out, hz, begin)
     activation, recovery, qt, main_rr = features
     visible_p = p_waves if beats.atrium == "P" and not math.isnan(beats.pr_ms) else None
@@ -224,14 +225,11 @@ def _heart(case, body, duration_s, hz, rng):
     return out, values, findings
 
 
-def _commonest(kind):
-    return int(np.bincount(kind).argmax())
-
-
 def _size_up(activation, case, rng):
     """Scale the QRS to its finding: voltage criteria of hypertrophy are met by who has them and by no one else.
 
-    Sokolow and Lyon 1949: S V1 + R V5 or V6 above 3.5 mV; Cornell: R aVL + S V3 above 2.8 (men), 2.0 mV (women).
+    Sokolow and Lyon 1949: S V1 + R V5 or V6 above 3.5 mV; Cornell: R aVL + S V3 above 2.8 (men), 2.0 mV (women). Right:
+    R V1 above 0.7 mV, or with S V5 or V6 above 1.05 mV.
     """
     leads = ventricles.leads_of(activation)
     r, low = leads.max(1).tolist(), leads.min(1).tolist()
@@ -246,6 +244,9 @@ def _size_up(activation, case, rng):
         factor = rng.uniform(1.05, 1.3) / height
     elif has("LVOLT"):
         factor = rng.uniform(0.55, 0.88) / max(limb / 0.5, chest / 1.15)
+    elif has("RVH"):
+        right = max(r[6] / 0.7, (r[6] - min(low[10], low[11])) / 1.05)
+        factor = min(max(rng.uniform(1.05, 1.4) / right, 1.0), 0.95 / criterion, 0.95 / height)
     elif has("CLBBB") or has("WPW"):
         factor = min(1.0, 0.95 / height)
     else:
@@ -263,7 +264,7 @@ def _tilted(waves, body):
     return body.weights(turned)
 
 
-def _atria(case, body, rng, beats, out, hz, begin, breath_hz):
+def _atria(case, body, rng, beats, out, hz, begin):
     p_waves = atria.sinus_p(case, body, rng)
     if beats.atrium == "f":
         out += atria.fibrillation(body, rng, begin + np.arange(out.shape[1]) / hz)
@@ -277,7 +278,7 @@ def _atria(case, body, rng, beats, out, hz, begin, breath_hz):
             if len(when) == 0:
                 continue
             waves = templates[k] or atria.ectopic_p(body, rng, retrograde=k == rhythm.RETROGRADE_P)
-            gain = 1 + 0.05 * rng.standard_normal(len(when))
+            gain = 1 + case.resp_tilt * rhythm.breath(case, when) + 0.05 * rng.standard_normal(len(when))
             add_beats(out, hz, waves, when - begin, gain)
     return p_waves
 

@@ -20,10 +20,13 @@ from ecglib.errors import ParameterError
 TABLE = Path(__file__).with_name("noise.toml")
 SLOW_HZ = 45.0  # wander and skin noise end here
 SHARED_HZ = 50.0  # up to here two sampling rates show the same noise
-STEEP_MV_PER_S = 15.0  # slopes above are QRS complexes
 TOGETHER_HZ = 1.5  # below this the chest moves as a whole, its electrodes with it
 _NEIGHBOURS = np.linalg.cholesky(0.5 ** np.abs(np.subtract.outer(np.arange(6), np.arange(6)))).astype(np.float32)
 _WAVES = 6  # slow waves of muscle tension in a record
+BREATHS_HZ = (0.16, 0.33)  # rates of breathing at rest
+ALIKE_BREATHS = 0.8  # share of the baseline's breathing, in power, that repeats from breath to breath (assumed)
+_BREATH_BINS = 32  # of its spectrum; what is left out is heard at the ends of the padded record alone
+_BREATH_T = (np.arange(2 * _BREATH_BINS) / (2 * _BREATH_BINS)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +193,16 @@ class ElectrodeNoise:
     moved: bool
 
 
-def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, level: float, mains_hz: float):
+def electrode_noise(
+    rng, low, high, total: int, hz: float, sizes: NoiseSizes, level: float, mains_hz: float, breath=None
+):
     """Draw :class:`ElectrodeNoise` of ``total`` samples at ``hz``. ``level`` scales all of it.
 
-    ``rng``: settings; ``low``: noise up to 50 Hz; ``high``: seed of noise above.
+    ``rng``: settings; ``low``: noise up to 50 Hz; ``high``: seed of noise above. ``breath``: rate in Hz and phase in
+    turns, at the first sample, of what the patient's breathing does to all else; None draws them.
     """
     z = rng.standard_normal((5, 10), dtype=np.float32)
-    u = rng.random(12).tolist()
+    u = rng.random(13).tolist()
     step_hz, bins, below, slow_hz, wander, skin, fast, width, waves, t = _shapes(
         total, hz, sizes.muscle_corner_hz, sizes.muscle_floor, sizes.skin_slope
     )
@@ -207,11 +213,11 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     np.minimum(size[0], 400.0, out=size[0])
 
     slow = size[0][:, None] * wander + size[1][:, None] * skin
-    breath = sizes.breath_uv * size[0] / max(sizes.wander_uv, 1e-9)
-    breath_hz = 0.15 + 0.25 * u[0]
+    breath_uv = sizes.breath_uv * size[0] / max(sizes.wander_uv, 1e-9)
+    breath_hz, turns = breath or (BREATHS_HZ[0] + (BREATHS_HZ[1] - BREATHS_HZ[0]) * u[0], u[12])
     few = int(0.6 / step_hz) + 1
     bump = np.exp(-0.5 * ((slow_hz[:few] - breath_hz) / 0.04) ** 2) / np.sqrt(0.04 * np.sqrt(np.pi))
-    slow[:, :few] += breath[:, None] * bump.astype(np.float32)
+    slow[:, :few] += math.sqrt(1 - ALIKE_BREATHS) * breath_uv[:, None] * bump.astype(np.float32)
     if u[1] < sizes.tremor:  # of the arms, at 4 to 7 Hz
         peak = np.exp(-0.5 * ((slow_hz - 4 - 3 * u[2]) / 0.25) ** 2)
         slow[:2] += 30.0 * (0.3 + u[3]) * peak
@@ -220,6 +226,11 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
     drawn = white[:, : len(slow_hz)].copy()
     drawn[3:, :together] = _NEIGHBOURS @ drawn[3:, :together]
     slow = np.multiply(drawn, slow, order="C")
+    # How far each electrode goes along, and which way: what is drawn for 0 Hz no recorder lets through
+    sway = breath_uv * drawn[:, 0].real
+    sway *= np.float32(level * 1e-3 * total / 2 * math.sqrt(2 * ALIKE_BREATHS))
+    line = _breathing(breath_hz * total / hz, turns)[: slow.shape[1]]
+    slow[:, : len(line)] += sway[:, None] * line
 
     tension = np.square(size[2:4]).T @ fast
     np.sqrt(tension, out=tension)
@@ -242,33 +253,16 @@ def electrode_noise(rng, low, high, total: int, hz: float, sizes: NoiseSizes, le
         slow,
         _mains(rng, size[4] * np.float32(level), sizes, total, hz, mains_hz),
         1e-3 * level * size[2] * width,
-        1e-3 * level * np.hypot(size[0], breath),
+        1e-3 * level * np.hypot(size[0], breath_uv),
         1e-3 * level * size[4],
         moved,
     )
 
 
-def storage_error(clean, high, hz: float, sizes: NoiseSizes) -> np.ndarray:
-    """What storing adds to steep waves of ``clean`` (9, T), mostly above 50 Hz; ``high`` is the seed of noise there.
-
-    Two parts: samples at uncertain times (slope times error), and an error of fixed size wherever the wave is steep,
-    as a compression with a tolerance leaves it.
-    """
-    rng = np.random.default_rng([high.entropy[2], *high.spawn_key])
-    error = rng.standard_normal((2, clean.shape[1]), dtype=np.float32)
-    size = np.exp(sizes.jitter_sd * error[0, 0])
-    # Errors of time are alike within 10 ms: the slope of real spectra between 60 and 130 Hz.
-    box = np.full(max(round(0.006 * hz), 1), 1 / max(round(0.006 * hz), 1), np.float32)
-    late = np.convolve(np.convolve(error[0], box, "same"), box, "same") * np.float32(1e-3 * sizes.jitter_ms * size)
-    slope = np.zeros_like(clean)
-    np.subtract(clean[:, 2:], clean[:, :-2], out=slope[:, 1:-1])
-    slope *= np.float32(0.5 * hz)  # mV/s
-    steep = np.abs(slope)
-    steep /= steep + np.float32(STEEP_MV_PER_S)
-    slope *= late
-    slope += np.float32(1e-3 * sizes.storage_uv * size) * steep * error[1]
-    slope *= steep
-    return slope
+def _breathing(breaths, turns):
+    """First bins of the spectrum of a sine of so many cycles, in parts of what a sine of one bin has there."""
+    sine = np.sin(np.float32(2 * np.pi * breaths) * _BREATH_T + np.float32(2 * np.pi * turns))
+    return np.fft.rfft(sine)[:_BREATH_BINS] * np.float32(1 / _BREATH_BINS)
 
 
 def _step(t, seconds, u):

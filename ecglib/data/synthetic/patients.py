@@ -8,13 +8,14 @@ import math
 
 import numpy as np
 
+from ecglib.data.synthetic.ages import age_with
 from ecglib.data.synthetic.cases import INFARCTS, INJURIES, ISCHAEMIAS, Case, one_of
 from ecglib.data.synthetic.population import usual
 
 
-def sample_person(cohort, rng) -> tuple[float, str, float]:
-    """Age (years), sex, habitus (about -2 thin to 3 obese)."""
-    age = float(_within(round(cohort.mean_age + 17 * rng.standard_normal()), 17, 95))
+def sample_person(cohort, rng, codes=frozenset()) -> tuple[float, str, float]:
+    """Age (years), sex, habitus (about -2 thin to 3 obese) of someone with these conditions."""
+    age = age_with(codes, cohort.mean_age, rng)
     return age, ("F" if rng.random() < 0.48 else "M"), float(0.3 + 0.9 * rng.standard_normal())
 
 
@@ -125,11 +126,13 @@ def _set_conduction(case, codes, rng):
     elif "LVH" in codes:
         case.axis_deg -= 15
     elif "RVH" in codes:
-        case.axis_deg = float(rng.uniform(75, 110))
+        case.axis_deg = float(rng.uniform(98, 150))
     if "CCR" in codes:
-        case.rotation_deg = float(rng.uniform(48, 68))
+        case.rotation_deg = float(rng.uniform(20, 35))
     elif "CR" in codes:
-        case.rotation_deg = float(rng.uniform(-68, -48))
+        case.rotation_deg = float(rng.uniform(-35, -20))
+        if not codes & {"LAXIS", "RAXIS", "LAFB", "LPFB"}:  # goes with a heart that lies flat: median -25 in recordings
+            case.axis_deg = _within(0.5 * case.axis_deg - 30, -28, 84)
 
 
 _DEEPER = {"P": 0.45, "AS": 0.25, "A": 0.25, "I": 0.05, "IL": 0.05, "IP": 0.15, "IPL": 0.15}  # so that it shows
@@ -161,7 +164,7 @@ def _set_muscle(case, codes, rng):
             case.scar += _DEEPER.get(territory, 0.0)
     if "QWAVE" in codes:
         case.infarct = one_of(rng, ["I", "L", "AS", "IL"])
-        case.scar = float(rng.uniform(0.6, 1.1))
+        case.scar = float(rng.uniform(0.75, 1.15)) + _DEEPER.get(case.infarct, 0.0)
 
 
 def _set_recovery(case, codes, rng):
