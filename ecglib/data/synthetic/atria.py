@@ -43,17 +43,18 @@ def sinus_p(case, body, rng) -> Waves:
         [first + gap, width * 1.1, width * 1.05],
         [first + gap + 95, 60.0, 60.0],  # atrial recovery, small and opposite
     ]
-    right, left = _tall_or_not(right, left, body, gap / (1.1 * width), has("RAO/RAE"))
+    right, left = _tall_or_not(right, left, body, gap / (1.1 * width), has("RAO/RAE"), rng.random())
     sources = _P_PLACES.copy()
     sources[0, :3], sources[1, :3], sources[2, :3] = right, left, -0.07 * (right + left)
     return Waves(np.array(shape), sources).see(body, of.p_chest)
 
 
-def _tall_or_not(right, left, body, apart, tall):
+def _tall_or_not(right, left, body, apart, tall, u):
     """Both dipoles so that P in lead II, electrodes in their places, is on the side of `TALL_MV` where it belongs.
 
     ``apart``: the time between them in widths. What a tall P lacks is added to the right atrium along lead II; one that
-    is too tall shrinks as a whole.
+    is too tall shrinks as a whole. ``u``, a number from 0 to 1, says how far beyond the limit it then is: barely tall
+    ones are commonest, and few exceed 0.4 mV.
     """
     lead_ii = body.limb[2] - body.limb[0]
     early, late = float(lead_ii @ right), float(lead_ii @ left)
@@ -61,9 +62,9 @@ def _tall_or_not(right, left, body, apart, tall):
     first = early + across * late
     height = max(first, late + across * early, between * (early + late))
     if tall and height <= TALL_MV:
-        right = right + (1.08 * TALL_MV - first) / (lead_ii @ lead_ii) * lead_ii
+        right = right + ((1.02 + 0.58 * u**1.5) * TALL_MV - first) / (lead_ii @ lead_ii) * lead_ii
     elif height > TALL_MV and not tall:
-        factor = 0.92 * TALL_MV / height
+        factor = (0.98 - 0.28 * u) * TALL_MV / height
         right, left = factor * right, factor * left
     return right, left
 
@@ -110,7 +111,8 @@ def flutter(body, rng, t_s: np.ndarray, cycle_s: float, first_s: float) -> np.nd
     # A sawtooth rounded by its first four harmonics: slow down, quick up in II, III, aVF.
     saw = sum(np.sin(k * a) / k * c for k, c in ((1, 1.0), (2, 0.75), (3, 0.5), (4, 0.25)))
     spike = sum(np.cos(k * (a - 0.6)) * c for k, c in ((1, 0.45), (2, 0.40), (3, 0.25)))
-    v1 = np.array([0.10, 0.85, 0.05]) * sign + 0.15 * rng.standard_normal(3)
+    # Where II, III and aVF go down V1 goes up, and the other way round
+    v1 = np.array([0.0, 0.85, -1.0]) * sign + 0.15 * rng.standard_normal(3)
     v2 = np.array([-0.25, 0.10, 0.75]) * sign + 0.15 * rng.standard_normal(3)
     sources = np.array([[*(v1 * size * 0.75), 0, -2.0, 0], [*(v2 * size * 0.6), -3.0, -3.0, 1.0]])
     return (body.weights(sources, usual().p_chest) @ np.stack([saw, spike])).astype(np.float32)

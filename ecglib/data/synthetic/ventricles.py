@@ -4,21 +4,21 @@ Every wavefront is a row (centre ms, width ms, x, y, z mV, place x, y, z cm). Th
 Durrer et al., Circulation 1970;41:899-912: septum from the left, apex, left free wall, base.
 """
 
-import math
 from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
 
 from ecglib.data.synthetic.body import leads_from_electrodes
+from ecglib.data.synthetic.cases import FASCICLES
+from ecglib.data.synthetic.fascicles import begin, blocked
+from ecglib.data.synthetic.fronts import aim, frontal_axis, healthy, turn, turn_towards
 from ecglib.data.synthetic.muscle import fibres, near_the_electrodes, slurs
-from ecglib.data.synthetic.population import FRONT_AT, FRONTS, usual
+from ecglib.data.synthetic.population import FRONTS, usual
+from ecglib.data.synthetic.rare import sought
 from ecglib.data.synthetic.territories import scarred
 from ecglib.data.synthetic.waves import Waves
 
-# Where the wavefronts of a normal activation are when they pass (cm)
-_PLACES = np.array([[-1.0, 0.0, 1.5], [0.8, 1.0, 1.8], [2.0, 0.5, 0.0], [1.0, -0.5, -0.5], [0.0, -1.5, -1.0]])
-HEARTS = 24  # drawn at once, of which the one with the axis wanted most is taken
 _LEFT_BUNDLE_BLOCK = np.array(
     [
         [16, 8, 0.107, 0.0931, 0.23, -1, 0.5, 2],
@@ -27,44 +27,17 @@ _LEFT_BUNDLE_BLOCK = np.array(
         [108, 15, 0.919, 0.045, -0.303, 2.5, 0, -1],
     ]
 )
-_ANTERIOR_FASCICLE_BLOCK = np.array(
-    [
-        [15, 5.5, -0.17, 0.22, 0.10, -0.5, 1.0, 1.0],
-        [30, 6.5, 0.55, 0.15, 0.15, 1.0, 0.0, 1.5],
-        [46, 7.5, 1.15, -0.05, -0.35, 2.0, 0.0, 0.0],
-        [61, 8.5, 0.45, -0.70, -0.75, 1.5, -1.0, -1.0],
-        [77, 7.5, -0.10, -0.40, -0.25, 0.0, -1.5, -1.0],
-    ]
-)
-_POSTERIOR_FASCICLE_BLOCK = np.array(
-    [
-        [15, 5.5, 0.371, -0.236, 0.302, -0.5, -1, 1],
-        [32, 6.5, 0.0464, 0.214, 0.216, 1, 1, 2],
-        [48, 7.5, -0.19, 0.868, -0.536, 1, 1, 0],
-        [62, 8, -0.766, 0.454, -0.782, 1, 1, -1],
-        [76, 7, -0.257, 0.0195, -0.318, 0, -1, -1],
-    ]
-)
 FAINT_MS = 8.0
+RIGHT_TURNS_DEG = 50.0  # by which a heavy right ventricle turns the frontal axis, about
+_BROAD = (1.0, 1.4)  # later and broader: the Q of a scar large enough to be seen in the whole wall
 USUAL_FACTOR = 0.95  # of `finish` for a normal QRS
 _GRID_MS = np.arange(-60.0, 260.0, 2.0)  # on which the ends of a QRS are found
 _FROM_MUSCLE = frozenset("CRBBB CLBBB IVCD WPW".split())
 _TURNED = frozenset("CRBBB CLBBB LAFB LPFB LAXIS RAXIS RVH WPW IVCD".split())
-
-
-def turn(rows: np.ndarray, angle_deg: float, plane: tuple[int, int] = (2, 3)) -> None:
-    """Rotate the dipoles of wavefront rows in place; the frontal plane by default (positive: clockwise seen
-    from the front, towards the feet)."""
-    angle = math.radians(angle_deg)
-    c, s = math.cos(angle), math.sin(angle)
-    a, b = rows[:, plane[0]].copy(), rows[:, plane[1]].copy()
-    rows[:, plane[0]], rows[:, plane[1]] = c * a - s * b, s * a + c * b
-
-
-def frontal_axis(rows: np.ndarray, limb: np.ndarray) -> float:
-    """Axis in degrees of the summed areas, seen through limb potentials (3, 3)."""
-    right, left, foot = (limb @ (rows[:, 1] @ rows[:, 2:5])).tolist()
-    return math.degrees(math.atan2((foot - 0.5 * (right + left)) * 1.1547, left - right))
+_AXIS = frozenset("LAFB LPFB LAXIS RAXIS".split())  # a finding of the frontal axis: what is planned is shown
+_ROTATED = frozenset("CCR CR".split())  # findings of the chest transition, sought in hearts that have them
+_AIMED = _AXIS | _ROTATED | {"RVH"}
+_LATE = slice(2, FRONTS)  # the fronts that turn where the first ones show a scar
 
 
 @dataclass(slots=True)
@@ -76,35 +49,14 @@ class Activation:
     excess_area: np.ndarray  # (3,) mV ms, drives secondary repolarisation
 
 
-def _jitter(rng, rows, amount=1.0):
+def _jitter(rng, rows):
     n = len(rows)
     z = rng.standard_normal((n, 6))
     size = np.sqrt(np.square(rows[:, 2:5]).sum(1, keepdims=True))
-    rows[:, 2:5] = rows[:, 2:5] * np.exp(0.27 * amount * z[:, :1]) + 0.21 * amount * size * z[:, 1:4]
-    rows[:, 0] += 2.0 * amount * z[:, 4]
-    rows[:, 1] *= np.exp(0.13 * amount * z[:, 5])
+    rows[:, 2:5] = rows[:, 2:5] * np.exp(0.27 * z[:, :1]) + 0.21 * size * z[:, 1:4]
+    rows[:, 0] += 2.0 * z[:, 4]
+    rows[:, 1] *= np.exp(0.13 * z[:, 5])
     return rows
-
-
-def healthy(axis_deg: float, limb: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
-    """Wavefronts (5, 8) of a heart that conducts normally, drawn from the population with about the axis given, and
-    what V1-V6 see of each beyond its dipole (5, 6), in parts of that.
-
-    ``limb`` (3, 3): what the limb electrodes see. The rows are in parts of a QRS of 90 ms and in mV.
-    """
-    of = usual()
-    usually = np.concatenate([of.fronts, of.beyond])
-    drawn = usually + rng.standard_normal((HEARTS, len(of.front_modes))) @ of.front_modes
-    dipoles, beyond = drawn[:, : 3 * FRONTS], drawn[:, 3 * FRONTS :]
-    size = np.sqrt(np.einsum("ij,ij->i", dipoles, dipoles))
-    dipoles = dipoles.reshape(HEARTS, FRONTS, 3)
-    v = dipoles.sum(axis=1) @ limb.T
-    axes = np.degrees(np.arctan2((v[:, 2] - 0.5 * (v[:, 0] + v[:, 1])) * 1.1547, v[:, 1] - v[:, 0]))
-    best = int(np.abs((axes - axis_deg + 180) % 360 - 180).argmin())
-    rows = np.empty((FRONTS, 8))
-    rows[:, 0], rows[:, 1] = 90.0 * FRONT_AT, 90.0 * of.front_width
-    rows[:, 2:5], rows[:, 5:] = dipoles[best] * (math.hypot(*of.fronts) / size[best]), _PLACES
-    return rows, beyond[best].reshape(FRONTS, 6) / np.linalg.norm(dipoles[best], axis=1, keepdims=True)
 
 
 @cache
@@ -145,22 +97,21 @@ def conducted(case, body, rng) -> Activation:
     has = case.codes.__contains__
     left_block = has("CLBBB")
     beyond, replaced = None, 0
+    axis_deg = case.axis_deg - (RIGHT_TURNS_DEG if has("RVH") else 0.0)  # of the left ventricle
     if left_block:
         rows = _LEFT_BUNDLE_BLOCK.copy()
         rows[0, 2:5] *= rng.uniform(0.0, 1.2)
-    elif has("LAFB"):
-        rows = _ANTERIOR_FASCICLE_BLOCK.copy()
-    elif has("LPFB"):
-        rows = _POSTERIOR_FASCICLE_BLOCK.copy()
+    elif case.codes & FASCICLES:
+        rows, beyond = blocked(case, body, rng)
     else:
-        rows, beyond = healthy(case.axis_deg, body.limb, rng)
+        rows, beyond = healthy(axis_deg, body.limb, rng, **sought(case, body))
     if has("ILBBB"):  # the septum turns: no q, slurred upstroke
         replaced = 2
         rows[0] = [16, 9.0, 0.16, 0.10, 0.08, -0.5, 0.3, 1.0]
         rows[1, 2:5] = [0.30, 0.20, 0.05]
         rows[2:, 1] *= 1.2
-    if left_block or has("LAFB") or has("LPFB"):
-        _jitter(rng, rows, 1.0 if left_block else 0.6)
+    if left_block:
+        _jitter(rng, rows)
     if has("SEHYP"):
         replaced = max(replaced, 1)
         rows[0, 2:5] = np.array([-0.52, -0.35, 0.50]) * rng.uniform(0.9, 1.5)
@@ -170,30 +121,21 @@ def conducted(case, body, rng) -> Activation:
     normal_area = _normal_area()
 
     limb = body.limb
-    if has("LAFB"):  # the early forces stay; it is the late ones that turn upwards
-        for _ in range(3):
-            turn(rows[3:], min(max(case.axis_deg - frontal_axis(rows, limb), -30), 30))
-    for _ in range(2):
-        error = case.axis_deg - frontal_axis(rows, limb)
-        turn(rows, (error + 180) % 360 - 180)
-    if not (has("LAFB") or has("LPFB") or left_block):
-        if abs(case.axis_deg - 40) > 60:  # in a far turn septum and apex turn less than the free wall
-            turn(rows[:2], 0.5 * (40 - case.axis_deg))
-    turn(rows, case.rotation_deg, (2, 4))  # about the long axis: moves the chest transition
+    if not case.codes & FASCICLES:
+        (aim if case.codes & _AIMED else turn_towards)(rows, axis_deg, limb)
+    if not (case.codes & (_AXIS | _ROTATED) or left_block):
+        if abs(axis_deg - 40) > 60:  # in a far turn septum and apex turn less than the free wall
+            turn(rows[:2], 0.5 * (40 - axis_deg))
+    if not case.codes & _ROTATED or case.codes & FASCICLES:
+        turn(rows, case.rotation_deg, (2, 4))  # about the long axis: moves the chest transition
 
     if has("LVH"):
         rows[2:, 2:5] *= case.hypertrophy
         rows[2:, 4] -= 0.12 * case.hypertrophy
         rows[:, :2] *= 1.08
     if has("RVH"):
-        strength = rng.uniform(0.6, 1.1)
-        rows[2:4, 2:5] *= 0.55
-        extra = [
-            [42, 8.0, -0.35 * strength, 0.30, 0.75 * strength, -1.0, 0.5, 1.2],
-            [58, 8.0, -0.75 * strength, 0.25, 0.10 * strength, -1.0, -0.5, 0.5],
-        ]
-        rows = np.vstack([rows, extra])
-    target = case.qrs_ms
+        rows = _right_hypertrophy(rows, case.axis_deg, body, rng)
+    target, late = case.qrs_ms, np.empty((0, 8))
     if has("CRBBB") or has("IRBBB"):
         full = has("CRBBB")
         end = target * (0.84 if full else 0.82)
@@ -204,18 +146,27 @@ def conducted(case, body, rng) -> Activation:
         if full:
             rows[3, 2:5] *= 0.75
             late.append([end - 26, 0.85 * width, *(rng.uniform(0.5, 0.9) * direction), -1.0, 0, 1.0])
-        rows = np.vstack([rows, late])
     if has("IVCD"):
         rows[:, 1] *= 1.15
         rows = np.vstack([rows, slurs(rng, 3, 85, 0.25)])
     if case.infarct:
         rows = scarred(case, rng, rows)
+        if has("QWAVE"):  # a Q of 30 ms and more, where not every scar leaves one
+            rows[-1, :2] *= _BROAD
     rough = 0.2 if has("ABQRS") else usual().slur_mv * np.exp(0.4 * rng.standard_normal())
     # Muscle that is reached from muscle, not from Purkinje fibres, fires less together.
     together = 0.35 if case.codes & _FROM_MUSCLE else 1.0
-    rows = np.concatenate([rows, slurs(rng, 3, 78, rough), fibres(rng, together)])
+    rows, fine = np.concatenate([rows, slurs(rng, 3, 78, rough)]), fibres(rng, together)
+    if case.infarct and case.codes & _AXIS:
+        aim(rows, case.axis_deg, limb, _LATE)
+    elif case.codes & FASCICLES and beyond is not None and not replaced:
+        begin(case.codes, rows, beyond, limb, rng)
+        aim(rows, case.axis_deg, limb, slice(1, None))
+    elif case.codes & _AIMED:
+        aim(rows, case.axis_deg, limb)
+    rows = np.concatenate([rows, fine, late])  # the terminal force of the right ventricle is no part of the axis
     rows[:, 2:5] *= case.voltage
-    if not case.infarct and not case.codes & _TURNED:
+    if not case.infarct and not case.codes & (_TURNED | _AIMED):
         axis = frontal_axis(rows, limb)
         if not -27 <= axis <= 87:
             turn(rows, (-27 if axis < -27 else 87) - axis)
@@ -239,6 +190,26 @@ def conducted(case, body, rng) -> Activation:
     skew = np.exp(0.05 * rng.standard_normal(len(rows)))
     more = partial(near_the_electrodes, body=body, rng=rng, beyond=beyond)
     return finish(rows, body, target, normal_area * case.voltage * 0.9, skew, more)
+
+
+def _right_hypertrophy(rows, axis_deg, body, rng) -> np.ndarray:
+    """The right ventricle outweighs the left one: R in V1, S in V5 and V6 (Hancock et al., Circulation 2009;119:
+    e251-e261). ``rows`` (5, 8) lose of the left wall; two fronts of the right are added, (7, 8).
+
+    The first of them is as strong as it takes for V1 to show the R that is drawn, and for what is left of S there.
+    """
+    rows[1:, 2:5] *= 0.5
+    r_mv = 0.85 * np.exp(0.3 * rng.standard_normal())
+    late = rng.uniform(0.6, 1.2)
+    front = np.array([42, 8.0, -0.55, 0.3, 0.6, -1.0, 0.5, 1.2])
+    rows = np.vstack([rows, [58, 8.0, -0.75 * late, 0.3, 0.15 * late, -1.0, -0.5, 0.5], front])
+    share = np.exp(-0.5 * ((front[0] - rows[:, 0]) / rows[:, 1]) ** 2)
+    for _ in range(2):  # what aims the whole turns the front that was just sized
+        v1 = body.weights(rows[:, 2:])[3]
+        there = share @ v1 - v1[-1]
+        rows[-1, 2:5] *= max(r_mv - there, 0.3) / max(v1[-1], 0.2)
+        aim(rows, axis_deg, body.limb, slice(FRONTS))
+    return rows
 
 
 def ventricular(body, rng, voltage, kind="V") -> Activation:
