@@ -3,7 +3,9 @@
 Weights are relative frequencies of conditions among abnormal records. They follow the published label counts of
 each set in order of magnitude (Wagner et al. 2020; Liu et al. 2018; Zheng et al. 2020), flattened, with a floor:
 a class that life shows once in ten thousand records could be neither learned nor scored here. One cohort is not
-flattened: "ptb-xl as counted" has the published counts, for comparing measurements with real ones.
+flattened: "ptb-xl as counted" plans the published counts, for comparing measurements with real ones. What is a
+definition (a rate below 60, ST, Q, rotation) is said wherever a tracing meets it, which those who wrote PTB-XL's
+statements did far less often: of a hundred hearts without a condition about thirty are not called normal.
 """
 
 from dataclasses import dataclass

@@ -116,8 +116,9 @@ def derived_findings(case, features, arrays, conducted=True) -> set[str]:
     if not wide and "ILBBB" not in codes:
         down, up = st < -0.05, (st > 0.10) & (arrays["j"] > 0.08)
         down[[_AVR, _V1]] = False
-        # Most healthy men have some ST elevation in V2 to V4 (Surawicz and Parikh, JACC 2002;40:1870-1876)
-        up[[7, 8, 9]] &= st[[7, 8, 9]] > ((0.20, 0.20, 0.10) if case.injury else (0.25, 0.25, 0.15))
+        # Most healthy men have some ST elevation in V1 to V5 (Surawicz and Parikh, JACC 2002;40:1870-1876): only
+        # what is more than they have is said
+        up[6:11] &= st[6:11] > ((0.10, 0.20, 0.20, 0.10, 0.10) if case.injury else (0.15, 0.30, 0.30, 0.20, 0.15))
         up[_AVR] = False
         if rate > 130:  # T and P of neighbouring beats lie on the segment
             down[:], up[:] = False, False

@@ -15,14 +15,19 @@ from ecglib.data.synthetic.waves import Waves
 
 U_FORWARD = np.array([0.0, 0.15, 0.4])  # U follows T, but is tallest in V2 and V3
 ST_KEPT = 0.4  # of the healthy ST at J, on the way to T
+RIGHT = np.array([-0.45, 0.0, 0.9])  # where the right ventricle's late forces point: right and forward
 TURNED_MV = 0.2  # from here on the T of a region is turned over as a whole
 
 
 def st_rows(j_vector, late_vector, t_peak, place=(0.0, 0.0, 0.0)):
-    """Two bumps that make a segment: just after J and on the way to T. Rows (centre, left, right, source)."""
+    """Two bumps that make a segment: from J on and on the way to T. Rows (centre, left, right, source).
+
+    What injured and healthy muscle differ by is there as soon as both are active, so it rises within the QRS and is
+    whole at J: one that came later would look like a longer QRS.
+    """
     mid = max(0.42 * t_peak, 60.0)
     return [
-        [26.0, 13.0, 0.30 * t_peak, *j_vector, *place],
+        [0.0, 14.0, 26.0 + 0.30 * t_peak, *j_vector, *place],
         [mid + 22.0, 0.26 * t_peak, 0.26 * t_peak, *late_vector, *place],
     ]
 
@@ -57,14 +62,20 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
 
     # Secondary T and ST, opposite to the main QRS forces, as far as activation is abnormal.
     excess = activation.excess_area
+    right_late = conducted and has("CRBBB")
+    if right_late:  # the left ventricle is activated as ever; only the late right forces are new
+        excess = RIGHT * max(float(RIGHT @ excess), 0.0)
     share = min(max((qrs - 104) / 30, 0.0), 1.0) * rng.uniform(0.65, 0.95)
+    if has("EL"):  # salts slow all fibres alike and leave the order of activation
+        share = 0.0
     secondary = -share * excess / (1.2533 * (left + right))
-    if conducted and has("CRBBB"):
-        secondary *= 1.4
+    if right_late:  # turns V1 and V2, not III: as tracings with a wide QRS and a late R in V1 show it
+        secondary *= 1.5
     elif has("CLBBB"):  # T of the whole left ventricle is opposed, not of its end alone
-        secondary *= 1.25
+        secondary *= 1.4
     secondary *= min(1.0, 0.85 / (math.sqrt(secondary @ secondary) + 1e-9))
-    gradient = gradient * (1 - 0.25 * share) + secondary
+    gradient = gradient * (1 - 0.25 * share)
+    gradient = gradient + secondary
     rows += st_rows(0.17 * secondary, 0.34 * secondary, t_peak)
 
     early = gradient * rng.uniform(0.06, 0.22) + 0.1 * math.sqrt(gradient @ gradient) * rng.standard_normal(3) * 0.3
@@ -73,7 +84,7 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
     unit = case.t_vector / (math.sqrt(case.t_vector @ case.t_vector) + 1e-9)
     if case.u_mv > 0:
         u_vector = case.u_mv * (unit + U_FORWARD)
-        whole.append([t_peak + 2.0 * right + rng.uniform(55, 75), 28, 34, *u_vector, 0, 0, 0])
+        whole.append([t_peak + 2.0 * right + rng.uniform(75, 105), 28, 34, *u_vector, 0, 0, 0])
     # What the chest shows of the healthy T beyond its dipole goes with as much of it as there still is
     waves = _waves(whole).see(body, of.t_chest + np.outer(case.t_beyond, unit))
     plateau = _waves(st_rows(case.st_vector, st_late, t_peak)).see(body, of.st_chest)
@@ -122,5 +133,5 @@ def _primary(case, rng, gradient, t_peak):
             rows.append([4.0, 5.0, 6.0, *(0.9 * st * [1.2, 1.2, 0.3]), 1.0, 0.5, 0.0])
     if has("STTU"):
         dip = -np.array([0.10, 0.09, 0.04]) * rng.uniform(0.8, 1.5)
-        rows.append([14.0, 9.0, 40.0, *dip, 1.0, 0.5, 0.5])
+        rows.append([0.0, 14.0, 54.0, *dip, 1.0, 0.5, 0.5])
     return gradient, rows
