@@ -6,10 +6,10 @@ A step is what ``fit`` does with a batch: losses, gradients, clipping, AdamW; fr
 encoder alone is forward and backward of a mean square, on the same batch, whole and unmasked, as ``encode_ecg`` calls
 it: a method that masks its input can be faster than that. Demo size and batch, records of 12 x 1000 samples.
 
-Methods, thread counts and both measurements take turns, so that a noisy minute hits all of them; the best of the
-repeats counts, and the file has them all. Seconds of the clock are given beside those of the processor: where they
-differ with one thread, other work held the machine, and the ratio of processor seconds is the one to read. Two threads
-on a busy machine wait for each other; their row then says nothing.
+Methods, thread counts and both measurements take turns, so that a noisy minute hits all of them; the file has all
+repeats, and the book shows their median and their range. Seconds of the clock are given beside those of the processor:
+where they differ with one thread, other work held the machine, and the ratio of processor seconds is the one to read.
+Two threads on a busy machine wait for each other; their row then says nothing.
 """
 
 import argparse

@@ -26,14 +26,17 @@ def _on_real(record: dict) -> tuple[list[dict], dict[str, dict]]:
 
 
 def scored_table(results_dir: Path) -> pd.DataFrame:
-    """One row per run of `scored_runs`: when, which commit, which reader, its two means, the simulator told apart."""
+    """One row per run of `scored_runs`: when, which commit, which reader, its two means, infarcts, the simulator told
+    apart from the real records.
+    """
 
     def cell(row: dict) -> str:
         return "{value:.1f} ({ci_low:.1f} to {ci_high:.1f})".format(**row)
 
     rows = []
     for record in scored_runs(results_dir):
-        _, means = _on_real(record)
+        metrics, means = _on_real(record)
+        infarct = next(row for row in metrics if row["dataset"] == "ptbxl-super" and row["setting"].endswith(": MI"))
         told = next(row for row in record["metrics"] if row["setting"].endswith("by everything; cohort as it is"))
         rows.append(
             {
@@ -41,11 +44,12 @@ def scored_table(results_dir: Path) -> pd.DataFrame:
                 "commit": record["commit"][:7],
                 "reader": _which(record["parameters"]["reader"]),
                 "superclasses": cell(means["ptbxl-super"]),
+                "MI": cell(infarct),
                 "statements": cell(means["ptb-xl"]),
                 "told apart": cell(told),
             }
         )
-    return pd.DataFrame(rows, columns=["run", "commit", "reader", "superclasses", "statements", "told apart"])
+    return pd.DataFrame(rows, columns=["run", "commit", "reader", "superclasses", "MI", "statements", "told apart"])
 
 
 def _which(folder: str) -> str:

@@ -1,7 +1,9 @@
 """Tables of speeds, from what ``benchmarks/bench_methods.py`` and ``bench_simulator.py`` measured last."""
 
 import json
+from itertools import zip_longest
 from pathlib import Path
+from statistics import median
 
 from ecglib.markdown import paper_name, table
 
@@ -11,53 +13,67 @@ LONG_STREAM = Path("results/benchmarks/bench_simulator_million.json")
 
 
 def speeds(root: Path) -> str:
-    """One row per method and number of threads, best of the repeats; a sentence where nothing was measured."""
+    """One row per method and number of threads, over all repeats; a sentence where nothing was measured."""
     path = root / MEASURED
     if not path.is_file():
         return f"`{MEASURED}` is not there: `python benchmarks/bench_methods.py --out {MEASURED}` makes it."
     measured = json.loads(path.read_text(encoding="utf-8"))
-    best: dict[tuple[str, int], dict[str, float]] = {}
+    found: dict[tuple[str, int], dict[str, list[float]]] = {}
     for row in measured["rows"]:
-        of = best.setdefault((row["stem"], row["threads"]), {})
-        of[row["what"]] = min(of.get(row["what"], row["clock_s"]), row["clock_s"])
+        of = found.setdefault((row["stem"], row["threads"]), {"step": [], "encoder": []})
+        of[row["what"]].append(measured["batch"] / row["clock_s"])
     rows = [
         [
             paper_name(stem),
             str(threads),
-            f"{measured['batch'] / of['step']:.0f}",
-            f"{measured['batch'] / of['encoder']:.0f}",
-            f"{100 * of['encoder'] / of['step']:.0f} %",
+            _with_range(of["step"]),
+            _with_range(of["encoder"]),
+            f"{100 * median(of['step']) / median(of['encoder']):.0f} %",
         ]
-        for (stem, threads), of in sorted(best.items())
+        for (stem, threads), of in sorted(found.items())
     ]
     header = ["method", "threads", "training, records/s", "bare encoder, records/s", "of the limit"]
-    return table(header, rows, "lrrrr") + f"\n\nBatches of {measured['batch']}, {_made_on(measured)}."
+    repeats = _repeats([of["step"] for of in found.values()])
+    return table(header, rows, "lrrrr") + f"\n\nBatches of {measured['batch']}, {repeats}, {_made_on(measured)}."
 
 
 def simulator_speed(root: Path) -> str:
-    """One row per sampling rate, the best stream of the repeats; a sentence where nothing was measured."""
+    """One row per sampling rate, over all its streams; a sentence where nothing was measured."""
     path = root / SIMULATOR
     if not path.is_file():
         return f"`{SIMULATOR}` is not there: `python benchmarks/bench_simulator.py --record` makes it."
     measured = json.loads(path.read_text(encoding="utf-8"))
-    best: dict[int, dict] = {}
+    streams: dict[int, list[dict]] = {}
     for row in measured["rows"]:
-        best[row["hz"]] = min(best.get(row["hz"], row), row, key=lambda r: r["clock_s"] / r["records"])
+        streams.setdefault(row["hz"], []).append(row)
+    speed = {hz: [row["records"] / row["clock_s"] for row in of] for hz, of in streams.items()}
     one = {row["hz"]: row["records_per_cpu_s"] for row in measured["one_process"]}
     rows = [
         [
             f"{hz} Hz",
-            str(of["workers"]),
-            f"{of['records'] / of['clock_s']:.0f}",
-            f"{of['cpu_s'] / of['clock_s']:.1f}" if of["cpu_s"] else "",
+            str(of[0]["workers"]),
+            _with_range(speed[hz]),
+            f"{median(row['cpu_s'] / row['clock_s'] for row in of):.1f}" if all(row["cpu_s"] for row in of) else "",
             f"{one[hz]:.0f}",
-            " + ".join(f"{mb:.0f}" for mb in of["peak_mb_end"] or ()),
+            " + ".join(f"{max(mb):.0f}" for mb in zip_longest(*(row["peak_mb_end"] or () for row in of), fillvalue=0)),
         ]
-        for hz, of in sorted(best.items())
+        for hz, of in sorted(streams.items())
     ]
     header = ["sampling rate", "workers", "stream, records/s", "cores it had", "one process, records/s", "largest, MB"]
-    made = f"Whole records of 10 s with their reports, {_made_on(measured)}."
+    made = f"Whole records of 10 s with their reports, {_repeats(list(speed.values()))}, {_made_on(measured)}."
     return table(header, rows, "lrrrrr") + f"\n\n{made}{_long_stream(root / LONG_STREAM)}"
+
+
+def _with_range(speeds: list[float]) -> str:
+    """The median of the repeats, and the lowest and the highest where there are more than one."""
+    middle = f"{median(speeds):.0f}"
+    return f"{middle} ({min(speeds):.0f} to {max(speeds):.0f})" if len(speeds) > 1 else middle
+
+
+def _repeats(of: list[list[float]]) -> str:
+    counts = sorted({len(speeds) for speeds in of})
+    several = f"the median of {' or '.join(map(str, counts))} repeats, in brackets the lowest and the highest"
+    return several if counts != [1] else "one repeat"
 
 
 def _long_stream(path: Path) -> str:

@@ -1,5 +1,7 @@
 """One record from a file of any form: written ones with a known truth, and every real file at hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -104,6 +106,52 @@ def test_columns_between_blanks(tmp_path, ecg_mv):
     np.testing.assert_allclose(read_ecg(path, sampling_rate_hz=HZ)[0], ecg_mv, atol=1e-4)
 
 
+EIGHT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+
+
+def test_of_eight_leads_the_other_four_follow(tmp_path, ecg_mv):
+    """Einthoven and Goldberger: with the leads that were left out, the record is the same to the file's rounding."""
+    rows = [LEADS.index(lead) for lead in EIGHT[::-1]]
+    path = write(tmp_path / "a.csv", ecg_mv[rows], [lead.lower() for lead in EIGHT[::-1]])
+    lines = path.read_text().splitlines()
+    lines[8] = ",".join([*lines[8].split(",")[:-1], ""])  # a gap in lead I
+    path.write_text("\n".join(lines))
+    found, _, about = read_ecg(path, sampling_rate_hz=HZ)
+    assert about["derived"] == ("III", "aVR", "aVL", "aVF")
+    assert np.flatnonzero(np.isnan(found[:, 7])).tolist() == [0, 2, 3, 4, 5]  # what a lead I is needed for
+    assert np.isnan(found).sum() == 5
+    np.testing.assert_allclose(np.delete(found, 7, axis=1), np.delete(ecg_mv, 7, axis=1), atol=1e-5)
+    assert not quality(np.delete(found, 7, axis=1), HZ, shortest_s=3.0)
+    whole = read_ecg(write(tmp_path / "b.csv", ecg_mv), sampling_rate_hz=HZ)[2]
+    assert whole["derived"] == ()
+
+
+def test_nothing_is_derived_where_a_limb_lead_is_there_or_another_is_missing(tmp_path, ecg_mv):
+    for name, leads, missing in (
+        ("a.csv", [*EIGHT, "III"], "lead aVR, aVL, aVF missing"),
+        ("b.csv", EIGHT[:7], "lead III, aVR, aVL, aVF, V6 missing"),
+        ("c.csv", ["II", "III", *EIGHT[2:]], "lead I, aVR, aVL, aVF missing"),
+    ):
+        rows = [LEADS.index(lead) for lead in leads]
+        refused(write(tmp_path / name, ecg_mv[rows], leads), missing, sampling_rate_hz=HZ)
+    rows = [LEADS.index(lead) for lead in EIGHT]
+    twice = write(tmp_path / "d.csv", np.vstack([ecg_mv[rows], ecg_mv[:1]]), [*EIGHT, "lead_i"])
+    refused(twice, "lead I given twice", sampling_rate_hz=HZ)
+
+
+def test_a_page_says_which_leads_were_derived(tmp_path, ecg_mv):
+    from ecglib.chapters import reading
+
+    rows = [LEADS.index(lead) for lead in EIGHT]
+    said = {}
+    for name, leads, ecg in (("eight.csv", EIGHT, ecg_mv[rows]), ("twelve.csv", LEADS, ecg_mv)):
+        path = write(tmp_path / name, ecg, leads)
+        run = SimpleNamespace(params={"path": str(path), "sampling_rate_hz": HZ, "unit": "mV", "seed": 0})
+        said[name] = reading.described(reading.record(run)).to_html()
+    assert "III, aVR, aVL, aVF are not in the file and were derived from I and II" in said["eight.csv"]
+    assert "derived" not in said["twelve.csv"]
+
+
 def test_wrong_tables_have_one_clear_message(tmp_path, ecg_mv):
     refused(write(tmp_path / "a.csv", ecg_mv), "give sampling_rate_hz")
     refused(write(tmp_path / "b.csv", ecg_mv[:11], LEADS[:11]), "lead V6 missing", sampling_rate_hz=HZ)
@@ -175,6 +223,34 @@ def test_wfdb_by_header_data_or_stem(tmp_path, ecg_mv):
     refused(tmp_path / "r1.hea", "leave unit", unit="uV")
     (tmp_path / "r1.dat").write_bytes((tmp_path / "r1.dat").read_bytes()[:-24])
     refused(tmp_path / "r1.hea", "cut short")
+
+
+def write_wfdb(folder, name, ecg, leads):
+    import wfdb
+
+    wfdb.wrsamp(name, HZ, ["mV"] * len(leads), list(leads), p_signal=ecg.T.astype(float), fmt=["16"] * len(leads),
+                adc_gain=[1000.0] * len(leads), baseline=[0] * len(leads), write_dir=str(folder))  # fmt: skip
+    return folder / f"{name}.hea"
+
+
+def test_wfdb_of_eight_leads_or_three(tmp_path, ecg_mv):
+    rows = [LEADS.index(lead) for lead in EIGHT]
+    found, _, about = read_ecg(write_wfdb(tmp_path, "eight", ecg_mv[rows], EIGHT))
+    np.testing.assert_allclose(found, ecg_mv, atol=1.1e-3)
+    assert about["derived"] == ("III", "aVR", "aVL", "aVF")
+    refused(write_wfdb(tmp_path, "three", ecg_mv[:3], LEADS[:3]), "a record needs twelve")
+    monitor = write_wfdb(tmp_path, "monitor", ecg_mv[:2], ["MLII", "V5"])
+    refused(monitor, "has the leads MLII, V5, and a record needs twelve")
+
+
+def test_a_message_names_its_file_once_and_a_remedy(tmp_path, ecg_mv):
+    write_wfdb(tmp_path, "a", ecg_mv, LEADS)
+    for name, text in (("empty", ""), ("page", "<html>404</html>"), ("short", "short 12 250 1000\n")):
+        (tmp_path / f"{name}.hea").write_text(text)
+        refused(tmp_path / f"{name}.hea", "copy header and data again")
+        with pytest.raises(SignalError) as caught:
+            read_ecg(tmp_path / f"{name}.hea")
+        assert str(caught.value).count(f"{name}.hea") == 1
 
 
 def test_every_real_file_is_read(real_data):

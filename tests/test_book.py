@@ -342,36 +342,41 @@ def test_text_from_outside_cannot_break_a_table():
     assert table(["a", "b"], [["1", "2"]], "lr") == "| a | b |\n| :-- | --: |\n| 1 | 2 |"
 
 
-def test_speeds_take_the_best_of_the_repeats(tmp_path):
+def test_speeds_are_the_median_of_the_repeats_with_their_range(tmp_path):
     from ecglib.bookspeed import MEASURED, speeds
 
     assert "bench_methods.py --out" in speeds(tmp_path)
     rows = [
         {"stem": "merl", "threads": 1, "what": what, "clock_s": clock, "cpu_s": clock}
-        for what, clocks in (("step", (0.25, 0.2)), ("encoder", (0.1, 0.4)))
+        for what, clocks in (("step", (0.25, 0.2, 0.32)), ("encoder", (0.1, 0.4, 0.2)))
         for clock in clocks
     ]
     (tmp_path / MEASURED).parent.mkdir(parents=True)
     about = {"commit": "0" * 40, "machine": {"cpu": "a cpu", "cores": 2}, "batch": 32, "versions": {}}
     (tmp_path / MEASURED).write_text(json.dumps(about | {"rows": rows}))
     row = next(line for line in speeds(tmp_path).splitlines() if "MERL" in line)
-    assert [cell.strip() for cell in row.strip("|").split("|")] == ["MERL", "1", "160", "320", "50 %"]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == ["MERL", "1", "128 (100 to 160)", "160 (80 to 320)", "80 %"]
+    assert "the median of 3 repeats, in brackets the lowest and the highest" in speeds(tmp_path)
 
 
-def test_the_simulators_speed_is_its_best_stream(tmp_path):
+def test_the_simulators_speed_is_the_median_of_its_streams_with_their_range(tmp_path):
     from ecglib.bookspeed import LONG_STREAM, SIMULATOR, simulator_speed
 
     assert "bench_simulator.py --record" in simulator_speed(tmp_path)
     rows = [
         {"hz": 100, "workers": 2, "records": 900, "clock_s": clock, "cpu_s": 1.9, "peak_mb_end": [50.2, 70.0, 71.4]}
-        for clock in (2.0, 1.0)
+        for clock in (2.0, 1.0, 1.25)
     ]
+    rows[2]["peak_mb_end"] = [49.0, 75.0, 71.0]
     (tmp_path / SIMULATOR).parent.mkdir(parents=True)
     about = {"commit": "0" * 40, "machine": {"cpu": "a cpu", "cores": 2}, "versions": {}}
     one = [{"hz": 100, "records_per_cpu_s": 450.4, "noises_per_cpu_s": 5000.0}]
     (tmp_path / SIMULATOR).write_text(json.dumps(about | {"one_process": one, "rows": rows}))
     row = next(line for line in simulator_speed(tmp_path).splitlines() if "100 Hz" in line)
-    assert [cell.strip() for cell in row.strip("|").split("|")] == ["100 Hz", "2", "900", "1.9", "450", "50 + 70 + 71"]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == ["100 Hz", "2", "720 (450 to 900)", "1.5", "450", "50 + 75 + 71"]
+    assert "the median of 3 repeats, in brackets the lowest and the highest" in simulator_speed(tmp_path)
     memory = [{"records": n, "resident_mb": mb} for n, mb in ((100, [51.2, 70.0]), (1599, [52.1, 70.4]))]
     long = about | {"rows": [{"hz": 100, "records": 1499, "memory": memory}]}
     (tmp_path / LONG_STREAM).write_text(json.dumps(long))

@@ -95,6 +95,35 @@ def test_chapters_run_from_end_to_end(tmp_path, monkeypatch):
     assert len(executed) < 1_000_000
 
 
+def _as_wfdb(folder, name, ecg_mv):
+    import wfdb
+
+    wfdb.wrsamp(name, 250, ["mV"] * 12, list(LEADS), p_signal=ecg_mv.T.astype(float), fmt=["16"] * 12,
+                adc_gain=[1000.0] * 12, baseline=[0] * 12, comments=["Age: 61", "Sex: Female"],
+                write_dir=str(folder))  # fmt: skip
+    return folder / f"{name}.dat"
+
+
+def _as_challenge(folder, name, ecg_mv):
+    """A .mat with ``val`` and its header, as the Challenges give them out."""
+    from scipy.io import savemat
+
+    steps = np.round(1000 * ecg_mv).astype(np.int16)
+    savemat(folder / f"{name}.mat", {"val": steps}, format="4")
+    lines = [f"{name} 12 250 {steps.shape[1]}"]
+    for lead, of in zip(LEADS, steps, strict=True):
+        checksum = (int(of.sum(dtype=np.int64)) + 32768) % 65536 - 32768
+        lines.append(f"{name}.mat 16+24 1000/mV 16 0 {of[0]} {checksum} 0 {lead}")
+    (folder / f"{name}.hea").write_text("\n".join([*lines, "# Age: 61", "# Sex: Female", ""]))
+    return folder / f"{name}.mat"
+
+
+def _statements(page):
+    """Statement -> probability in per cent, as written beside an executed page."""
+    table = pd.read_csv(page.with_name("statements.csv"))
+    return dict(zip(table["statement"], table["probability, %"], strict=True))
+
+
 def test_a_reader_is_trained_and_reads(tmp_path, monkeypatch):
     """Small again; a record of one's own leaves nothing outside the folder that git ignores."""
     monkeypatch.setenv("ECGLIB_CACHE", str(tmp_path / "cache"))
@@ -124,6 +153,18 @@ def test_a_reader_is_trained_and_reads(tmp_path, monkeypatch):
     assert "no medical device" in text
     assert "my record.csv" in text
     assert len(list((results / "local/runs/read_an_ecg").glob("*.json"))) == 1
+    page = results / "local" / beside
+    read = _statements(page)
+    for path in (_as_wfdb(tmp_path, "mine", ecg), _as_challenge(tmp_path, "A0001", ecg)):
+        given = ["-p", "path", str(path), "-p", "reader", str(folder)]
+        done = run("read_an_ecg", "-p", "results_dir", str(results), *given)
+        assert done.returncode == 0, done.stderr[-3000:]
+        text = page.read_text()
+        assert all(said in text for said in (f"{path.stem}.hea", "WFDB", "61", "250 Hz", "12.0 s"))
+        again = _statements(page)  # the same record, whatever file it came in, but for a rounding to 1 uV
+        assert len(again.keys() & read.keys()) >= 13
+        assert max(abs(again[code] - read[code]) for code in again.keys() & read.keys()) <= 0.2
+    assert sorted(path for path in results.rglob("*") if "local" not in path.parts) == before
     for parameters, message in (
         (["-p", "path", str(mine), "-p", "reader", str(folder)], "give sampling_rate_hz"),
         (["-p", "unit", "uV", "-p", "reader", str(folder)], "path is empty, so there is no file for unit = 'uV'"),
@@ -175,6 +216,7 @@ def test_the_simulator_chapter_runs_without_real_data(tmp_path, monkeypatch):
 )
 def test_a_record_that_no_reader_takes_is_refused_by_name(tmp_path, spoil, message):
     from ecglib.chapters import reading
+
     ecg = spoil(simulate_record("ptb-xl", 1, 1, 500).ecg_mv)
     path = tmp_path / "short.csv"
     np.savetxt(path, ecg.T, delimiter=",", header=",".join(LEADS), comments="", fmt="%.4f")

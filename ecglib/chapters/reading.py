@@ -75,6 +75,8 @@ def record(run: Run) -> Record:
         ecg_mv, hz, about = read_ecg(p["path"], sampling_rate_hz=p["sampling_rate_hz"] or None, unit=p["unit"])
         _readable(ecg_mv, hz, about["file"])
         facts = {"form": about["form"], "age": about["age"] or "not said", "sex": about["sex"] or "not said"}
+        if about["derived"]:
+            facts["leads"] = f"{', '.join(about['derived'])} are not in the file and were derived from I and II"
         return Record(ecg_mv, hz, about["file"], facts)
     if given := [f"{name} = {p[name]!r}" for name in ("sampling_rate_hz", "unit") if p[name]]:
         raise ParameterError(

@@ -5,6 +5,7 @@ sampling rate of a table without times, its unit) is asked for and not assumed, 
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ecglib.data.ecg_table import read_table
 from ecglib.data.wfdb_io import read_header, read_record
 from ecglib.errors import DataError, SignalError
 from ecglib.paths import expand
-from ecglib.signals import LEADS, to_millivolt, unit_per_millivolt
+from ecglib.signals import LEADS, canonical_lead, order_leads, to_millivolt, unit_per_millivolt
 
 LOWEST_HZ, HIGHEST_HZ = 50.0, 4000.0  # what cardiographs record at, with room on either side
 LEAST_SPAN_MV, MOST_SPAN_MV = 0.1, 20.0  # of the lead with the largest one, between the 0.5th and 99.5th percentile
@@ -24,12 +25,31 @@ FORMS = (
     "WFDB (.hea beside .dat or .mat), MATLAB files of the Challenges (.mat with val) or of CPSC2018 (.mat with ECG), "
     "and tables of text (.csv, .tsv, .txt) with one column per lead"
 )
+FOLLOWING = ("III", "aVR", "aVL", "aVF")  # from I and II
+
+
+class Leads:
+    """`order_leads`, which makes III, aVR, aVL and aVF where a file has none of them; ``derived`` says that it did."""
+
+    def __init__(self) -> None:
+        self.derived = False
+
+    def __call__(self, ecg: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """(S, T) with its lead names -> (12, T), in the order of LEADS; SignalError as `order_leads`."""
+        own = [canonical_lead(name) for name in names]
+        self.derived = len(own) == len(ecg) and sorted(own) == sorted(set(LEADS) - set(FOLLOWING))
+        if not self.derived:
+            return order_leads(ecg, names)
+        one, two = ecg[own.index("I")], ecg[own.index("II")]
+        # Einthoven 1913: II = I + III; Goldberger 1942: each limb against the mean of the other two
+        following = np.stack([two - one, -(one + two) / 2, one - two / 2, two - one / 2])
+        return order_leads(np.concatenate([ecg, following]), [*own, *FOLLOWING])
 
 
 def read_ecg(
     path: str | os.PathLike, *, sampling_rate_hz: float | None = None, unit: str = ""
 ) -> tuple[np.ndarray, float, dict[str, Any]]:
-    """One 12-lead record of any form in ``FORMS``.
+    """One 12-lead record of any form in ``FORMS``; of WFDB and of tables also one of eight leads, I, II and V1 to V6.
 
     Args:
         path: the file; for WFDB the header, the data or the name of both without suffix. ``~`` and ``$NAMES`` are
@@ -39,7 +59,8 @@ def read_ecg(
 
     Returns:
         (12, T) float32 millivolts in the order of LEADS, missing samples NaN; the sampling rate in Hz; and ``about``:
-        ``file`` (name alone), ``form``, ``samples``, ``duration_s``, and ``age`` and ``sex`` ("" where unknown).
+        ``file`` (name alone), ``form``, ``samples``, ``duration_s``, ``age`` and ``sex`` ("" where unknown), and
+        ``derived``, the leads that were made from I and II because the file has none of the four.
 
     Raises:
         DataError: no such file, or a form that is not known.
@@ -47,13 +68,15 @@ def read_ecg(
             or ``unit`` must then say; also an amplitude that no heart has. The message names the file and the remedy.
     """
     _check_given(sampling_rate_hz, unit)
-    found = _find(path)
+    found, leads = _find(path), Leads()
     try:
-        ecg_mv, hz, form, facts = _read(found, sampling_rate_hz, unit)
+        ecg_mv, hz, form, facts = _read(found, sampling_rate_hz, unit, leads)
         _check(ecg_mv, hz, sampling_rate_hz, unit)
     except SignalError as error:
-        raise SignalError(f"{found.name}: {str(error).removeprefix(f'{found.name}: ')}") from error
-    about = {"file": found.name, "form": form, "samples": ecg_mv.shape[1], "duration_s": ecg_mv.shape[1] / hz}
+        said = str(error)
+        raise SignalError(said if said.startswith(found.name) else f"{found.name}: {said}") from error
+    about = {"file": found.name, "form": form, "samples": ecg_mv.shape[1], "duration_s": ecg_mv.shape[1] / hz,
+             "derived": FOLLOWING if leads.derived else ()}  # fmt: skip
     return ecg_mv.astype(np.float32, copy=False), float(hz), about | {"age": "", "sex": ""} | facts
 
 
@@ -75,10 +98,10 @@ def _find(path: str | os.PathLike) -> Path:
     return given
 
 
-def _read(path: Path, hz: float | None, unit: str) -> tuple[np.ndarray, float, str, dict[str, str]]:
+def _read(path: Path, hz: float | None, unit: str, leads: Leads) -> tuple[np.ndarray, float, str, dict[str, str]]:
     suffix = path.suffix.lower()
     if suffix == ".hea":
-        ecg_mv, own_hz = read_record(path)
+        ecg_mv, own_hz = read_record(path, leads)
         if unit and to_millivolt(1.0, unit) != 1.0:
             raise SignalError(f"its header gives the units; leave unit = {unit!r} out")
         header = read_header(path)
@@ -86,7 +109,7 @@ def _read(path: Path, hz: float | None, unit: str) -> tuple[np.ndarray, float, s
         return ecg_mv, own_hz, "WFDB", {"age": "" if age.lower() == "nan" else age, "sex": sex}
     if suffix == ".mat":
         return _read_matlab(path, hz, unit)
-    ecg_mv, own_hz = read_table(path, hz, unit)
+    ecg_mv, own_hz = read_table(path, hz, unit, leads)
     return ecg_mv, own_hz, "table of text", {}
 
 

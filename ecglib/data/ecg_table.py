@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ecglib.data.wfdb_io import Order
 from ecglib.errors import SignalError
 from ecglib.signals import LEADS, canonical_lead, order_leads, to_millivolt
 
@@ -22,10 +23,13 @@ _PLAUSIBLE_HZ = (50.0, 4000.0)
 _SEPARATORS = ("\t", ";", ",")
 
 
-def read_table(path: Path, sampling_rate_hz: float | None, unit: str) -> tuple[np.ndarray, float]:
+def read_table(
+    path: Path, sampling_rate_hz: float | None, unit: str, order: Order = order_leads
+) -> tuple[np.ndarray, float]:
     """(12, T) millivolts in the order of LEADS, empty cells NaN, and the rate from the times or as given.
 
     Without a unit in header or argument the numbers are taken for millivolts; whoever calls checks the amplitude.
+    ``order`` brings the leads of the file into order.
 
     Raises:
         SignalError: no header, leads missing, doubled or unknown, cells that are no numbers, times that do not run
@@ -40,7 +44,7 @@ def read_table(path: Path, sampling_rate_hz: float | None, unit: str) -> tuple[n
     if own and unit and own.lower() != unit.lower():
         raise SignalError(f"its header says {own}, unit = {unit!r}; leave it out or mend the header")
     ecg = np.stack([_numbers(table.iloc[:, column], name) for column, name, _ in leads])
-    ecg_mv = to_millivolt(order_leads(ecg, [name for _, name, _ in leads]), own or unit or "mV")
+    ecg_mv = to_millivolt(order(ecg, [name for _, name, _ in leads]), own or unit or "mV")
     if times is not None:
         column, name = times
         return ecg_mv, _rate(_numbers(table.iloc[:, column], name), name)

@@ -7,13 +7,14 @@ form goes to ``wfdb``. A test holds both to the same result on every real record
 """
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ecglib.errors import SignalError
-from ecglib.signals import order_leads, unit_per_millivolt
+from ecglib.signals import LEADS, order_leads, unit_per_millivolt
 
 _RECORD_LINE = re.compile(r"(?P<name>[^\s/]+)\s+(?P<n_sig>\d+)\s+(?P<hz>\d+(?:\.\d+)?)\s+(?P<samples>\d+)(?:\s.*)?")
 _SIGNAL_LINE = re.compile(
@@ -23,6 +24,7 @@ _SIGNAL_LINE = re.compile(
     r"\s+(?P<lead>\S.*)"
 )
 _MISSING = -32768  # WFDB's mark of a missing sample in format 16
+_COPY = "copy header and data again, both from one place"
 
 
 @dataclass(frozen=True)
@@ -55,46 +57,65 @@ def read_header(path: Path) -> Header:
     comments = tuple(line.lstrip("# ").strip() for line in lines if line.startswith("#"))
     lines = [line for line in lines if not line.startswith("#")]
     if not lines:
-        raise SignalError(f"{path.name} is empty: no WFDB header")
+        raise SignalError(f"{path.name} is empty: no WFDB header; {_COPY}")
     # Some Challenge files name the record «A0001.mat» in the first line, which wfdb refuses to parse.
     record = _RECORD_LINE.fullmatch(lines[0])
     if record is None:
         return Header(path, 0, 0.0, 0, None, comments)
     n_sig = int(record["n_sig"])
     if len(lines) - 1 != n_sig:
-        raise SignalError(f"{path.name} announces {n_sig} signals and describes {len(lines) - 1}")
+        raise SignalError(f"{path.name} announces {n_sig} signals and describes {len(lines) - 1}; {_COPY}")
     found = [_SIGNAL_LINE.fullmatch(line) for line in lines[1:]]
     plain = all(found) and len({(m["file"], m["offset"]) for m in found}) == 1
     signals = tuple(m.groupdict() for m in found) if plain and found else None
     return Header(path, n_sig, float(record["hz"]), int(record["samples"]), signals, comments)
 
 
-def read_record(path: Path) -> tuple[np.ndarray, float]:
+Order = Callable[[np.ndarray, Sequence[str]], np.ndarray]  # (S, T) and its lead names -> (12, T), as `order_leads`
+
+
+def read_record(path: Path, order: Order = order_leads) -> tuple[np.ndarray, float]:
     """(12, T) float32 millivolts in the order of LEADS, and the sampling rate, of the record with header ``path``.
 
-    Missing samples are NaN. SignalError says what is wrong: no such file, data shorter or longer than the
-    header says, first sample or checksum that do not fit (the data are not those of this header), lead missing,
-    doubled or unknown, unknown unit, no gain.
+    Missing samples are NaN. ``order`` brings the leads of the file into order. SignalError says what is wrong: no such
+    file, data shorter or longer than the header says, first sample or checksum that do not fit (the data are not those
+    of this header), lead missing, doubled or unknown, unknown unit, no gain.
     """
     header = read_header(path)
     if header.signals is None:
-        return _read_with_wfdb(path)
+        return _read_with_wfdb(path, order)
+    leads = [s["lead"] for s in header.signals]
+    _check_leads(path.name, leads, order)
     digital = _plain_samples(header)
     _check_samples(
         path.name,
         digital,
         [int(s["first"]) for s in header.signals],
         [int(s["checksum"]) for s in header.signals],
-        [s["lead"] for s in header.signals],
+        leads,
     )
-    return _physical(
+    ecg_mv = _physical(
         path.name,
         digital,
-        [s["lead"] for s in header.signals],
+        leads,
         [float(s["gain"]) for s in header.signals],
         [int(s["baseline"] if s["baseline"] is not None else s["zero"]) for s in header.signals],
         [s["unit"] or "mV" for s in header.signals],
-    ), header.hz
+        digital.T == _MISSING,
+    )
+    return order(ecg_mv, leads), header.hz
+
+
+def _check_leads(name: str, leads: list[str], order: Order) -> None:
+    """Refuse what ``order`` would, before the data are looked at; of too few leads say that it takes twelve."""
+    try:
+        order(np.empty((len(leads), 0), np.float32), leads)
+    except SignalError as error:
+        if len(leads) >= len(LEADS):
+            raise
+        raise SignalError(
+            f"{name} has the leads {', '.join(map(str, leads))}, and a record needs twelve: {error}"
+        ) from error
 
 
 def _plain_samples(header: Header) -> np.ndarray:
@@ -111,18 +132,22 @@ def _plain_samples(header: Header) -> np.ndarray:
         what = "cut short" if found < expected else "longer than its header says"
         raise SignalError(
             f"{data.name} is {what}: {found} bytes, but {header.path.name} describes {header.n_sig} signals of "
-            f"{header.samples} samples ({expected} bytes)"
+            f"{header.samples} samples ({expected} bytes); {_COPY}"
         )
     return raw.reshape(header.samples, header.n_sig)
 
 
 def _check_samples(name: str, digital: np.ndarray, first: list[int], checksums: list[int], leads: list[str]) -> None:
+    """Refuse data that are not those of this header, as far as it says anything of them.
+
+    Some programs leave the checksums of all leads at 0, and the first samples too: nothing can be compared then.
+    """
     sums = digital.sum(axis=0, dtype=np.int64)
     for s, lead in enumerate(leads):
-        if (int(sums[s]) - checksums[s]) % 65536:
-            raise SignalError(f"checksum of lead {lead} does not fit: {name} and its data disagree")
-        if len(digital) and int(digital[0, s]) != first[s]:
-            raise SignalError(f"first sample of lead {lead} does not fit: {name} and its data disagree")
+        if any(checksums) and (int(sums[s]) - checksums[s]) % 65536:
+            raise SignalError(f"checksum of lead {lead} does not fit: {name} and its data disagree; {_COPY}")
+        if (any(checksums) or any(first)) and len(digital) and int(digital[0, s]) != first[s]:
+            raise SignalError(f"first sample of lead {lead} does not fit: {name} and its data disagree; {_COPY}")
 
 
 def _physical(
@@ -132,7 +157,9 @@ def _physical(
     gains: list[float],
     baselines: list[int],
     units: list[str],
+    missing: np.ndarray,
 ) -> np.ndarray:
+    """(S, T) float32 millivolts of (T, S) digital values, ``missing`` (S, T) ones NaN."""
     if min(gains) <= 0:
         lead = leads[gains.index(min(gains))]
         raise SignalError(f"{name} gives lead {lead} a gain of {min(gains):g}: not calibrated in volts")
@@ -141,29 +168,33 @@ def _physical(
     if any(baselines):
         ecg_mv -= np.array(baselines, dtype=np.float32)[:, None]
     ecg_mv *= (1.0 / gain_per_mv).astype(np.float32)[:, None]
-    missing = digital.T == _MISSING
     if missing.any():
         ecg_mv[missing] = np.nan
-    return order_leads(ecg_mv, leads)
+    return ecg_mv
 
 
-def _read_with_wfdb(path: Path) -> tuple[np.ndarray, float]:
+def _read_with_wfdb(path: Path, order: Order) -> tuple[np.ndarray, float]:
     import wfdb
 
     try:
         # wfdb marks a missing sample of any format as the smallest int32 or int64 only in physical units.
         record = wfdb.rdrecord(str(path.with_suffix("")), physical=False)
         missing = np.isnan(wfdb.rdrecord(str(path.with_suffix(""))).p_signal)
+    except FileNotFoundError as error:
+        missed = Path(error.filename or "").name
+        raise SignalError(f"{missed} cannot be read: {error.strerror}; {path.name} needs it beside it") from error
     except Exception as error:
         # wfdb raises whatever its parsing runs into; the record is unreadable either way.
-        raise SignalError(f"wfdb cannot read {path.name}: {type(error).__name__}: {error}") from error
+        raise SignalError(
+            f"{path.name} is no header of WFDB, or its data are damaged: wfdb cannot read it "
+            f"({type(error).__name__}: {error}); {_COPY}"
+        ) from error
+    _check_leads(path.name, record.sig_name, order)
     digital = np.asarray(record.d_signal)
     if record.sig_len is not None and len(digital) != record.sig_len:
-        raise SignalError(f"{path.name} announces {record.sig_len} samples and has {len(digital)}")
+        raise SignalError(f"{path.name} announces {record.sig_len} samples and has {len(digital)}; {_COPY}")
     if len(digital) and record.checksum is not None and None not in record.checksum:
         _check_samples(path.name, digital, list(digital[0]), list(record.checksum), record.sig_name)
-    ecg_mv = _physical(path.name, digital, record.sig_name, record.adc_gain, record.baseline, record.units)
-    gaps = order_leads(missing.T, record.sig_name)
-    if gaps.any():
-        ecg_mv[gaps] = np.nan
-    return ecg_mv, float(record.fs)
+    scales = record.adc_gain, record.baseline, record.units
+    ecg_mv = _physical(path.name, digital, record.sig_name, *scales, missing.T)
+    return order(ecg_mv, record.sig_name), float(record.fs)

@@ -104,6 +104,49 @@ def test_a_broken_record_says_what_is_wrong(tmp_path, harm, message):
         read_record(path)
 
 
+def test_checksums_that_were_never_filled_in_are_not_compared(tmp_path):
+    """Some programs write 0 for the first sample and the checksum of every lead; one that is not 0 says they did."""
+    path = write_record(tmp_path, "a")
+    whole, _ = read_record(path)
+    lines = path.read_text().splitlines()
+    fields = [line.split(" ") for line in lines[1:13]]  # file, form, gain, resolution, zero, first, checksum, block
+    assert all(int(of[6]) for of in fields[6:])
+    path.write_text("\n".join([lines[0], *(" ".join([*of[:5], "0", "0", *of[7:]]) for of in fields)]))
+    np.testing.assert_array_equal(read_record(path)[0], whole)
+    one = [[*of[:5], "0", "0", *of[7:]] for of in fields]
+    one[6][6] = str(int(fields[6][6]) + 1)
+    path.write_text("\n".join([lines[0], *map(" ".join, one)]))
+    with pytest.raises(SignalError, match=r"checksum of lead .* copy header and data again"):
+        read_record(path)
+
+
+def test_a_missing_sample_of_another_format_is_not_that_of_format_16(tmp_path):
+    """-32768 is a voltage like any other in 24 bits."""
+    ecg = heartbeat()
+    ecg[6, 100] = -32.768
+    found, _ = read_record(write_record(tmp_path, "a", ecg, fmt="24"))
+    assert found[6, 100] == pytest.approx(-32.768, abs=1e-3)
+    assert np.isfinite(found).all()
+
+
+def test_too_few_leads_are_told_before_anything_else(tmp_path):
+    """A monitor's record of two leads, in either form, also when its data are damaged."""
+    for name, fmt in (("a", "16"), ("b", "24")):
+        path = write_record(tmp_path, name, leads=("II", "V5"), fmt=fmt)
+        if fmt == "16":
+            _cut(path)
+        with pytest.raises(SignalError, match=r"has the leads II, V5, and a record needs twelve: lead I, III, .*"):
+            read_record(path)
+
+
+def test_data_that_are_not_there_are_named_in_every_form(tmp_path):
+    for name, fmt in (("a", "16"), ("b", "24")):
+        path = write_record(tmp_path, name, fmt=fmt)
+        path.with_suffix(".dat").unlink()
+        with pytest.raises(SignalError, match=rf"^{name}\.dat cannot be read: No such file"):
+            read_record(path)
+
+
 def test_a_missing_lead_is_named(tmp_path):
     path = write_record(tmp_path, "a", leads=LEADS[:8])
     with pytest.raises(SignalError, match="lead V3, V4, V5, V6 missing"):
