@@ -27,13 +27,14 @@ def turn(rows: np.ndarray, angle_deg: float, plane: tuple[int, int] = (2, 3)) ->
 
 def frontal_axis(rows: np.ndarray, limb: np.ndarray) -> float:
     """Axis in degrees of the summed areas, seen through limb potentials (3, 3)."""
-    return float(_axes(rows[:, 1] @ rows[:, 2:5], limb))
+    to_the_left, down = (_FRONTAL @ (limb @ (rows[:, 1] @ rows[:, 2:5]))).tolist()
+    return math.degrees(math.atan2(down, to_the_left))
 
 
 def _axes(vectors, limb):
-    """Frontal axes in degrees of vectors (..., 3) as the limb electrodes see them."""
-    to_the_left, down = np.moveaxis(vectors @ (_FRONTAL @ limb).T, -1, 0)
-    return np.degrees(np.arctan2(down, to_the_left))
+    """Frontal axes (H,) in degrees of vectors (H, 3) as the limb electrodes see them."""
+    seen = vectors @ (_FRONTAL @ limb).T
+    return np.degrees(np.arctan2(seen[:, 1], seen[:, 0]))
 
 
 def turn_towards(rows: np.ndarray, axis_deg: float, limb: np.ndarray) -> None:
@@ -85,24 +86,27 @@ def healthy(
     tried turned by ``rotation_deg`` about the upright axis, to the front where positive.
     """
     of = usual()
-    usually = np.concatenate([of.fronts, of.beyond])
-    drawn = usually + rng.standard_normal((hearts, len(of.front_modes))) @ of.front_modes
-    dipoles, beyond = drawn[:, : 3 * FRONTS], drawn[:, 3 * FRONTS :]
-    size = np.sqrt(np.einsum("ij,ij->i", dipoles, dipoles))
-    dipoles = dipoles.reshape(hearts, FRONTS, 3)
+    modes = rng.standard_normal((hearts, len(of.front_modes)))
+    dipoles = (of.fronts + modes @ of.front_modes[:, : 3 * FRONTS]).reshape(hearts, FRONTS, 3)
     if rotation_deg:
-        dipoles = np.concatenate([dipoles, turned(dipoles, rotation_deg, (0, 2))])
-        beyond, size = np.tile(beyond, (2, 1)), np.tile(size, 2)
-    error = _apart(_axes(dipoles.sum(axis=1), limb), axis_deg)
-    off = np.abs(error)
+        dipoles, modes = np.concatenate([dipoles, turned(dipoles, rotation_deg, (0, 2))]), np.tile(modes, (2, 1))
+    off = np.abs(_apart(_axes(dipoles.sum(axis=1), limb), axis_deg))
     if misfit is not None:
         needed = _turn_to(axis_deg, limb, dipoles.sum(axis=1))
-        off += misfit(turned(dipoles, needed), beyond.reshape(-1, FRONTS, 6))
+        off += misfit(turned(dipoles, needed), _beyond(modes))
     best = int(off.argmin())
+    dipole = dipoles[best]
+    size = np.sqrt(np.vecdot(dipole, dipole))
     rows = np.empty((FRONTS, 8))
     rows[:, 0], rows[:, 1] = 90.0 * FRONT_AT, 90.0 * of.front_width
-    rows[:, 2:5], rows[:, 5:] = dipoles[best] * (math.hypot(*of.fronts) / size[best]), PLACES
-    return rows, beyond[best].reshape(FRONTS, 6) / np.linalg.norm(dipoles[best], axis=1, keepdims=True)
+    rows[:, 2:5], rows[:, 5:] = dipole * (math.hypot(*of.fronts) / math.hypot(*size)), PLACES
+    return rows, _beyond(modes[best]) / size[:, None]
+
+
+def _beyond(modes: np.ndarray) -> np.ndarray:
+    """What V1-V6 see beyond the dipoles (..., 5, 6) of hearts with so much of each mode (..., M)."""
+    of = usual()
+    return (of.beyond + modes @ of.front_modes[:, 3 * FRONTS :]).reshape(*modes.shape[:-1], FRONTS, 6)
 
 
 def turned(dipoles, angles_deg, plane=(0, 1)):
