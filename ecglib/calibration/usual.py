@@ -13,7 +13,8 @@ from scipy.stats import chi2
 from sklearn.covariance import MinCovDet
 
 from ecglib.calibration import seen
-from ecglib.data.synthetic.body import limb_vectors
+from ecglib.data.synthetic.body import limb_potentials, limb_vectors
+from ecglib.data.synthetic.fronts import turn_to, turned
 from ecglib.data.synthetic.population import FRONTS, Population
 
 MODES = 20  # of the QRS; the rest of its variance is left to body and electrodes
@@ -133,13 +134,16 @@ def moved(of: Population, real: dict, simulated: dict) -> Population:
     norm = np.linalg.norm(of.fronts)
     form = of.fronts / norm + d["fronts"]
     t_vector = of.t_vector + d["t_vector"]
+    axis_deg = of.axis[0] + d["axis"][0]
+    modes = _matched(of.front_modes, real["front_spread"], simulated["front_spread"], MODES, norm, scale)
+    form, modes = _upright(form, modes, axis_deg, of.front_width)
     return replace(
         of,
         **{name: _seen(of, name, real, simulated) for name in ("t_chest", "st_chest", "p_chest")},
         fronts=form / np.linalg.norm(form) * norm * scale,
         beyond=(of.beyond / norm + d["beyond"]) * norm * scale,
-        front_modes=_matched(of.front_modes, real["front_spread"], simulated["front_spread"], MODES, norm, scale),
-        axis=np.array([of.axis[0] + d["axis"][0], _spread(of.axis[1], real["axis"], simulated["axis"], "axis")]),
+        front_modes=modes,
+        axis=np.array([axis_deg, _spread(of.axis[1], real["axis"], simulated["axis"], "axis")]),
         voltage_spread=_spread(of.voltage_spread, real["size"], simulated["size"], "voltage"),
         t_vector=t_vector,
         t_by_axis=of.t_by_axis + d["t_by_axis"],
@@ -152,6 +156,19 @@ def moved(of: Population, real: dict, simulated: dict) -> Population:
         recovery_modes=_matched(of.recovery_modes, real["recovery_spread"], simulated["recovery_spread"], 6),
         recovery_beyond=_matched(of.recovery_beyond, real["recovery_beyond"], simulated["recovery_beyond"], 12),
     )
+
+
+def _upright(fronts, modes, axis_deg: float, widths) -> tuple[np.ndarray, np.ndarray]:
+    """The mean heart (15,) and its modes (M, 45), turned so that the axis of the mean heart is the one most planned.
+
+    Hearts are chosen by their axis. A population that lies elsewhere would be seen by its far ends alone, and where it
+    lies could not be told from what is seen.
+    """
+    area = widths @ fronts.reshape(FRONTS, 3)
+    angle_deg = float(turn_to(axis_deg, limb_potentials(limb_vectors()), area))
+    rows = np.vstack([fronts, modes[:, : 3 * FRONTS]]).reshape(-1, FRONTS, 3)
+    rows = turned(rows, angle_deg).reshape(-1, 3 * FRONTS)
+    return rows[0], np.hstack([rows[1:], modes[:, 3 * FRONTS :]])
 
 
 def _spread(own: float, real: np.ndarray, simulated: np.ndarray, name: str) -> float:

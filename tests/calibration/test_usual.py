@@ -100,6 +100,8 @@ def test_a_step_goes_where_the_difference_points():
     of = population.usual()
     hearts = seen.hearts((simulate_record("ptb-xl", 5, i, 500.0, codes=()).ecg_mv, 500.0) for i in range(60))
     now = usual.statistics(hearts, of.chest)
+    first, of = of, usual.moved(of, now, now)  # its axis has moved a little with the widths since
+    np.testing.assert_allclose(of.fronts, first.fronts, atol=1e-3)
     still = usual.moved(of, now, now)
     np.testing.assert_allclose(still.chest, of.chest)
     np.testing.assert_allclose(still.fronts, of.fronts)
@@ -176,3 +178,16 @@ def test_each_record_is_read_once(real_data):
     assert whole == fast == 333
     with pytest.raises(DataError, match="of 500 Hz"):
         next(iter(seen.recordings(folder / "records100")))
+
+
+def test_the_mean_heart_has_the_axis_that_is_planned_most():
+    of = population.usual()
+    rng = np.random.default_rng(4)
+    fronts, modes = of.fronts + 0.1 * rng.standard_normal(of.fronts.size), rng.standard_normal((3, 45))
+    for axis_deg in (-30.0, 45.0, 100.0):
+        upright, turned = usual._upright(fronts, modes, axis_deg, of.front_width)
+        lead_i, lead_ii = limb_vectors() @ (of.front_width @ upright.reshape(-1, 3))
+        assert np.degrees(np.arctan2((lead_ii - 0.5 * lead_i) * 2 / 3**0.5, lead_i)) == pytest.approx(axis_deg)
+        assert np.linalg.norm(upright) == pytest.approx(np.linalg.norm(fronts))
+        np.testing.assert_allclose(turned[:, 15:], modes[:, 15:])  # of the chest
+        np.testing.assert_allclose(turned @ np.append(upright, np.zeros(30)), modes @ np.append(fronts, np.zeros(30)))

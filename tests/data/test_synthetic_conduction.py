@@ -8,11 +8,13 @@ from functools import cache
 import numpy as np
 import pytest
 
+from ecglib.data.synthetic import fronts
 from ecglib.data.synthetic.atria import sinus_p
-from ecglib.data.synthetic.body import leads_from_electrodes, sample_body
+from ecglib.data.synthetic.body import average_body, leads_from_electrodes, sample_body
 from ecglib.data.synthetic.cohorts import cohort_named
 from ecglib.data.synthetic.generate import simulate_heart
 from ecglib.data.synthetic.patients import sample_case, sample_person
+from ecglib.data.synthetic.population import usual
 from ecglib.data.synthetic.ventricles import conducted
 from ecglib.signals import LEADS
 
@@ -203,3 +205,13 @@ def test_tall_p_waves_are_not_of_one_height():
     healthy = p_waves("")[:, AT["II"]].max(axis=1)
     assert healthy.max() <= 0.25
     assert np.mean((healthy > 0.228) & (healthy < 0.232)) < 0.03  # shrunk ones did not heap there
+
+
+def test_ordinary_hearts_are_chosen_by_their_axis_and_not_turned_to_it():
+    """A population that lies elsewhere would be seen by its far ends alone, each turned by as much as it lacks."""
+    limb, rng = average_body().limb, np.random.default_rng(5)
+    plan = usual().axis
+    away = [fronts.frontal_axis(fronts.healthy(axis_deg, limb, rng)[0], limb) - axis_deg
+            for axis_deg in np.clip(plan[0] + plan[1] * rng.standard_normal(300), -28, 84)]  # fmt: skip
+    assert np.percentile(np.abs(away), 80) < 8
+    assert abs(np.mean(away)) < 3

@@ -48,10 +48,10 @@ def aim(rows: np.ndarray, axis_deg: float, limb: np.ndarray, moving=slice(None))
     it as they can bring it."""
     part = rows[moving]
     area = part[:, 1] @ part[:, 2:5]
-    turn(part, float(_turn_to(axis_deg, limb, area, rows[:, 1] @ rows[:, 2:5] - area)))
+    turn(part, float(turn_to(axis_deg, limb, area, rows[:, 1] @ rows[:, 2:5] - area)))
 
 
-def _turn_to(axis_deg, limb, vectors, still=(0.0, 0.0, 0.0)):
+def turn_to(axis_deg, limb, vectors, still=(0.0, 0.0, 0.0)):
     """Angles (...) in degrees by which vectors (..., 3) turn so that they and ``still`` have a frontal axis.
 
     Limb electrodes do not see angles quite as they are, and something of what points forward, which does not turn.
@@ -90,9 +90,10 @@ def healthy(
     dipoles = (of.fronts + modes @ of.front_modes[:, : 3 * FRONTS]).reshape(hearts, FRONTS, 3)
     if rotation_deg:
         dipoles, modes = np.concatenate([dipoles, turned(dipoles, rotation_deg, (0, 2))]), np.tile(modes, (2, 1))
-    off = np.abs(_apart(_axes(dipoles.sum(axis=1), limb), axis_deg))
+    area = np.tensordot(dipoles, of.front_width, (1, 0))
+    off = np.abs(_apart(_axes(area, limb), axis_deg))
     if misfit is not None:
-        needed = _turn_to(axis_deg, limb, dipoles.sum(axis=1))
+        needed = turn_to(axis_deg, limb, area)
         off += misfit(turned(dipoles, needed), _beyond(modes))
     best = int(off.argmin())
     dipole = dipoles[best]

@@ -62,17 +62,14 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
 
     # Secondary T and ST, opposite to the main QRS forces, as far as activation is abnormal.
     excess = activation.excess_area
-    right_late = conducted and has("CRBBB")
-    if right_late:  # the left ventricle is activated as ever; only the late right forces are new
+    if conducted and has("CRBBB"):  # the left ventricle is activated as ever; only the late right forces are new
         excess = RIGHT * max(float(RIGHT @ excess), 0.0)
+    elif has("CLBBB"):  # T of the whole left ventricle is opposed, not of its end alone
+        excess = activation.waves.area()
     share = min(max((qrs - 104) / 30, 0.0), 1.0) * rng.uniform(0.65, 0.95)
     if has("EL"):  # salts slow all fibres alike and leave the order of activation
         share = 0.0
     secondary = -share * excess / (1.2533 * (left + right))
-    if right_late:  # turns V1 and V2, not III: as tracings with a wide QRS and a late R in V1 show it
-        secondary *= 1.5
-    elif has("CLBBB"):  # T of the whole left ventricle is opposed, not of its end alone
-        secondary *= 1.4
     secondary *= min(1.0, 0.85 / (math.sqrt(secondary @ secondary) + 1e-9))
     gradient = gradient * (1 - 0.25 * share)
     gradient = gradient + secondary

@@ -121,8 +121,10 @@ def conducted(case, body, rng) -> Activation:
     normal_area = _normal_area()
 
     limb = body.limb
-    if not case.codes & FASCICLES:
-        (aim if case.codes & _AIMED else turn_towards)(rows, axis_deg, limb)
+    if left_block:
+        turn_towards(rows, axis_deg, limb)
+    elif case.codes & _AIMED - FASCICLES:
+        aim(rows, axis_deg, limb)
     if not (case.codes & (_AXIS | _ROTATED) or left_block):
         if abs(axis_deg - 40) > 60:  # in a far turn septum and apex turn less than the free wall
             turn(rows[:2], 0.5 * (40 - axis_deg))
@@ -134,7 +136,7 @@ def conducted(case, body, rng) -> Activation:
         rows[2:, 4] -= 0.12 * case.hypertrophy
         rows[:, :2] *= 1.08
     if has("RVH"):
-        rows = _right_hypertrophy(rows, case.axis_deg, body, rng)
+        rows = _right_hypertrophy(rows, beyond, case.axis_deg, body, rng)
     target, late = case.qrs_ms, np.empty((0, 8))
     if has("CRBBB") or has("IRBBB"):
         full = has("CRBBB")
@@ -192,20 +194,22 @@ def conducted(case, body, rng) -> Activation:
     return finish(rows, body, target, normal_area * case.voltage * 0.9, skew, more)
 
 
-def _right_hypertrophy(rows, axis_deg, body, rng) -> np.ndarray:
+def _right_hypertrophy(rows, beyond, axis_deg, body, rng) -> np.ndarray:
     """The right ventricle outweighs the left one: R in V1, S in V5 and V6 (Hancock et al., Circulation 2009;119:
     e251-e261). ``rows`` (5, 8) lose of the left wall; two fronts of the right are added, (7, 8).
 
     The first of them is as strong as it takes for V1 to show the R that is drawn, and for what is left of S there.
     """
     rows[1:, 2:5] *= 0.5
-    r_mv = 0.85 * np.exp(0.3 * rng.standard_normal())
+    r_mv = 0.92 * np.exp(0.3 * rng.standard_normal())
     late = rng.uniform(0.6, 1.2)
     front = np.array([42, 8.0, -0.55, 0.3, 0.6, -1.0, 0.5, 1.2])
     rows = np.vstack([rows, [58, 8.0, -0.75 * late, 0.3, 0.15 * late, -1.0, -0.5, 0.5], front])
     share = np.exp(-0.5 * ((front[0] - rows[:, 0]) / rows[:, 1]) ** 2)
-    for _ in range(2):  # what aims the whole turns the front that was just sized
+    for _ in range(2):  # what aims the whole changes what V1 sees behind the front that was just sized
         v1 = body.weights(rows[:, 2:])[3]
+        if beyond is not None:
+            v1[:FRONTS] += body.chest_gain[0] * beyond[:, 0] * np.linalg.norm(rows[:FRONTS, 2:5], axis=1)
         there = share @ v1 - v1[-1]
         rows[-1, 2:5] *= max(r_mv - there, 0.3) / max(v1[-1], 0.2)
         aim(rows, axis_deg, body.limb, slice(FRONTS))
