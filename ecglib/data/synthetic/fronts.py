@@ -90,7 +90,7 @@ def healthy(
     dipoles = (of.fronts + modes @ of.front_modes[:, : 3 * FRONTS]).reshape(hearts, FRONTS, 3)
     if rotation_deg:
         dipoles, modes = np.concatenate([dipoles, turned(dipoles, rotation_deg, (0, 2))]), np.tile(modes, (2, 1))
-    area = np.tensordot(dipoles, of.front_width, (1, 0))
+    area = dipoles.swapaxes(1, 2) @ of.front_width
     off = np.abs(_apart(_axes(area, limb), axis_deg))
     if misfit is not None:
         needed = turn_to(axis_deg, limb, area)

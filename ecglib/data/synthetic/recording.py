@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.fft import rfft  # of several leads at once it takes half to a fifth of the time of NumPy's
 
 from ecglib.data.synthetic.body import ELECTRODES, twelve_leads
 from ecglib.data.synthetic.noise import SHARED_HZ, NoiseSizes, electrode_noise
@@ -72,10 +73,10 @@ def record(clean, hz, n_out, rngs, ward, level, mains_hz, order, breath=None):
     noise = electrode_noise(rng, low, high, total, hz, sizes, level, mains_hz, breath)
     raw = noise.fast_mv
     raw += clean
-    spectrum = np.fft.rfft(_EIGHT @ raw)
+    spectrum = rfft(_EIGHT @ raw)
     if (sizes.jitter_ms or sizes.storage_uv) and hz >= 2 * SHARED_HZ + 1:
         above = int(SHARED_HZ * total / hz) + 1  # slower copies of the record cannot carry it
-        spectrum[:, above:] += np.fft.rfft(_EIGHT @ storage_error(clean, high, hz, sizes))[:, above:]
+        spectrum[:, above:] += rfft(_EIGHT @ storage_error(clean, high, hz, sizes))[:, above:]
     slow = noise.slow.shape[1]
     spectrum[:, :slow] += (_EIGHT @ noise.slow.view(np.float32)).view(np.complex64)
     left = 1.0 if recorder.mains == "notch" else recorder.mains_left
