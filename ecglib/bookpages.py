@@ -187,12 +187,12 @@ def _mean_scores(material: Material) -> list[list[str]]:
     newest = newest[newest.metric == "macro_auc"]
     of_papers = {stem: newest[newest.notebook.isin(card.notebooks)] for stem, card in material.cards.items()}
 
-    def first(scores: pd.DataFrame, method: str, kinds: Sequence[str], dataset: str) -> list[Any]:
+    def first(scores: pd.DataFrame, method: str, kinds: Sequence[str], dataset: str) -> Any | None:
         own = scores[(scores.method == method) & (scores.dataset == dataset) & scores.data_kind.isin(kinds)]
-        return list(own.head(1).itertuples())
+        return next(own.itertuples(), None)
 
     def cells(scores: pd.DataFrame, method: str) -> list[str]:
-        found = [next(iter(first(scores, method, *column)), None) for _, *column in _SCORED]
+        found = [first(scores, method, *column) for _, *column in _SCORED]
         return [run_link(f"{r.value:.1f}", r.run_id) + interval(r.ci_low, r.ci_high) if r else "–" for r in found]
 
     rows = [[paper_name(stem), *cells(scores, stem)] for stem, scores in of_papers.items()]
@@ -200,7 +200,8 @@ def _mean_scores(material: Material) -> list[list[str]]:
     rows = [row for row in rows if set(row[1:]) != {"–"}]
     untrained = []
     for _, *column in _SCORED:
-        values = [r.value for scores in of_papers.values() for r in first(scores, "random-encoder", *column)]
+        found = [first(scores, "random-encoder", *column) for scores in of_papers.values()]
+        values = [row.value for row in found if row]
         untrained.append(f"{min(values):.1f} to {max(values):.1f}" if values else "–")
     chance = cells(pd.concat(of_papers.values()), "chance")
     return rows and [*rows, ["random encoders", *untrained], ["chance", *chance]]

@@ -15,7 +15,9 @@ from ecglib.data.synthetic.waves import Waves
 
 U_FORWARD = np.array([0.0, 0.15, 0.4])  # U follows T, but is tallest in V2 and V3
 ST_KEPT = 0.4  # of the healthy ST at J, on the way to T
-RIGHT = np.array([-0.45, 0.0, 0.9])  # where the right ventricle's late forces point: right and forward
+# Of about length 1: where the late forces of the right ventricle point, to the right and more so forward. The share of
+# each is what T of V1 to V3 and of the limbs asks for in unlabelled tracings with a wide QRS and a late R in V1.
+RIGHT = np.array([-0.45, 0.0, 0.9])
 TURNED_MV = 0.2  # from here on the T of a region is turned over as a whole
 
 
