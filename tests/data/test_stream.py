@@ -60,7 +60,7 @@ def test_without_a_count_it_goes_on():
 
 
 def test_chunks_are_bounded_in_records_and_in_bytes():
-    assert [j[2:4] for j in _jobs("csn", 0, 5, 135, 50, 2.0)] == [(5, 69), (69, 133), (133, 135)]
+    assert [j[2:4] for j in _jobs("csn", 0, 5, 103, 50, 2.0)] == [(5, 37), (37, 69), (69, 101), (101, 103)]
     (_, _, first, end, *_) = next(_jobs("csn", 0, 0, float("inf"), 500, 10.0))
     assert (end - first) * 12 * 5000 * 4 <= 4 << 20
     assert next(_jobs("csn", 0, 0, 9, 2000, 600.0))[2:4] == (0, 1)

@@ -35,7 +35,7 @@ def measure(
     n_qrs = min(math.ceil((qrs_ms + 2) / 4.0), len(t))
     at_st, at_j = (min(int((qrs_ms + late_ms) // 4), len(t) - 1) for late_ms in (60, 12))
     after = leads_from_electrodes(recovery.sample(t[at_j:] - qrs_ms))  # nothing before J + 12 ms is read
-    qrs = leads_from_electrodes(activation.waves.sample(t[:n_qrs]))
+    qrs = activation.leads()[:, :n_qrs]
     peak = qrs.argmax(1)[:, None]
     r = np.maximum(qrs.max(1), 0.0)
     column = np.arange(n_qrs)

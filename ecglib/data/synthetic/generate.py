@@ -231,7 +231,7 @@ def _size_up(activation, case, rng):
     Sokolow and Lyon 1949: S V1 + R V5 or V6 above 3.5 mV; Cornell: R aVL + S V3 above 2.8 (men), 2.0 mV (women). Right:
     R V1 above 0.7 mV, or with S V5 or V6 above 1.05 mV.
     """
-    leads = ventricles.leads_of(activation)
+    leads = activation.leads()
     r, low = leads.max(1).tolist(), leads.min(1).tolist()
     heights = [top - bottom for top, bottom in zip(r, low, strict=True)]
     criterion = max((max(r[10], r[11]) - low[6]) / 3.5, (r[4] - low[8]) / (2.0 if case.sex == "F" else 2.8))
@@ -251,9 +251,7 @@ def _size_up(activation, case, rng):
         factor = min(1.0, 0.95 / height)
     else:
         factor = min(1.0, 0.95 / criterion, 0.86 / height)
-    activation.waves.sources[:, :3] *= factor
-    activation.waves.weights = activation.waves.weights * factor
-    activation.excess_area = activation.excess_area * factor
+    activation.scale(factor)
 
 
 def _tilted(waves, body):

@@ -16,7 +16,7 @@ from ecglib.errors import ParameterError
 from ecglib.signals import LEADS
 
 CHUNK_BYTES = 4 << 20  # of signal that a worker hands over at once
-CHUNK_RECORDS = 64  # at most, however short
+CHUNK_RECORDS = 32  # at most, however short: of 64, the allocator gives the memory back and asks for it again
 AHEAD = 2  # chunks per worker that are being made or wait to be taken
 
 

@@ -47,6 +47,20 @@ class Activation:
     waves: Waves
     duration_ms: float
     excess_area: np.ndarray  # (3,) mV ms, drives secondary repolarisation
+    _leads: np.ndarray | None = None
+
+    def leads(self) -> np.ndarray:
+        """The QRS in twelve leads (12, n), one sample every 4 ms."""
+        if self._leads is None:
+            self._leads = leads_from_electrodes(self.waves.sample(np.arange(0.0, self.duration_ms + 2, 4.0)))
+        return self._leads
+
+    def scale(self, factor: float) -> None:
+        """Make all of it so many times as large."""
+        self.waves.sources[:, :3] *= factor
+        self.waves.weights = self.waves.weights * factor
+        self.excess_area = self.excess_area * factor
+        self._leads = None if self._leads is None else self._leads * factor
 
 
 def _jitter(rng, rows):
@@ -236,11 +250,6 @@ def ventricular(body, rng, voltage, kind="V") -> Activation:
     rows[:, 2:5] = np.vstack([0.35 * main + 0.5 * side[0], main, 0.85 * main + side[1], 0.35 * main + side[2]])
     rows[:, 5:] = np.clip(rows[:, 2:5], -1.5, 1.5)
     return finish(rows, body, duration, 0.8 * voltage * _normal_area())
-
-
-def leads_of(activation: Activation) -> np.ndarray:
-    """The QRS in twelve leads (12, n), one sample every 4 ms."""
-    return leads_from_electrodes(activation.waves.sample(np.arange(0.0, activation.duration_ms + 2, 4.0)))
 
 
 def fused(a: Activation, b: Activation, share: float) -> Activation:
