@@ -19,7 +19,7 @@ import json
 import multiprocessing
 import os
 import time
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from statistics import median
 
@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from ecglib.data.synthetic import simulate_record, stream
+from ecglib.data.synthetic import simulate_records, stream
 from ecglib.machine import commit, cores, describe, versions
 from ecglib.paths import atomic_write, project_root
 
@@ -59,7 +59,8 @@ def per_second(make, seconds: float) -> float:
 def one_process(hz: int, seconds: float) -> dict[str, float]:
     """Records and shaped noises per second of processor time."""
     rng = np.random.default_rng(0)
-    records = per_second(lambda i: simulate_record(COHORT, 0, i, hz), seconds)
+    endless = simulate_records(COHORT, 0, count(), hz)
+    records = per_second(lambda _: next(endless), seconds)
     return {"records_per_cpu_s": records, "noises_per_cpu_s": per_second(lambda i: shaped_noise(rng, 10 * hz), seconds)}
 
 

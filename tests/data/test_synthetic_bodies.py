@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ecglib.data.synthetic import generate, population
+from ecglib.data.synthetic import generate, population, potentials
 from ecglib.data.synthetic.ages import OLDEST, YOUNGEST, age_with
 from ecglib.data.synthetic.atria import sinus_p
 from ecglib.data.synthetic.body import HEART_CM, average_body, leads_from_electrodes, sample_body
@@ -114,7 +114,7 @@ def test_exchanged_electrodes_exchange_leads(swap, monkeypatch):
         return replace(sample_body(*of), order=order)
 
     # Voltage is fitted to criteria of the leads as recorded, so that an exchange scales the QRS of some hearts
-    monkeypatch.setattr(generate, "_size_up", lambda *of: None)
+    monkeypatch.setattr(potentials, "_size_up", lambda *of: None)
     for index in range(8):
         right = simulate_heart("ptb-xl", 11, 12 * index, 100, 8.0, ())
         with monkeypatch.context() as patch:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ecglib.data.synthetic import generate, recording
+from ecglib.data.synthetic import generate, potentials, recording
 from ecglib.data.synthetic.arrhythmias import build
 from ecglib.data.synthetic.body import leads_from_electrodes
 from ecglib.data.synthetic.cases import INFARCTS
@@ -41,7 +41,7 @@ def hearts(codes: str, n: int, hz: int = HZ):
 
     for i in range(n):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(generate, "build", watched)
+            patch.setattr(potentials, "build", watched)
             heart = generate.simulate_heart("ptb-xl", 71, i, hz, SECONDS, codes=codes.split())
         yield heart, leads_from_electrodes(heart.clean_mv), events[-1]
 

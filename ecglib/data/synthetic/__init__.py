@@ -1,7 +1,13 @@
 """The simulator: 12-lead ECGs with report, findings, labels and true measurements, from a seed alone."""
 
 from ecglib.data.synthetic.cohorts import COHORTS, Cohort
-from ecglib.data.synthetic.generate import SimulatedRecord, Tracing, simulate_record, simulate_tracing
+from ecglib.data.synthetic.generate import (
+    SimulatedRecord,
+    Tracing,
+    simulate_record,
+    simulate_records,
+    simulate_tracing,
+)
 from ecglib.data.synthetic.stream import stream
 
 __all__ = [
@@ -10,6 +16,7 @@ __all__ = [
     "SimulatedRecord",
     "Tracing",
     "simulate_record",
+    "simulate_records",
     "simulate_store",
     "simulate_tracing",
     "stream",

@@ -115,6 +115,6 @@ def turned(dipoles, angles_deg, plane=(0, 1)):
     angles = np.radians(np.broadcast_to(angles_deg, len(dipoles)))[:, None]
     c, s = np.cos(angles), np.sin(angles)
     a, b = dipoles[:, :, plane[0]], dipoles[:, :, plane[1]]
-    turned = dipoles.copy()
-    turned[:, :, plane[0]], turned[:, :, plane[1]] = c * a - s * b, s * a + c * b
-    return turned
+    out = dipoles.copy()
+    out[:, :, plane[0]], out[:, :, plane[1]] = c * a - s * b, s * a + c * b
+    return out

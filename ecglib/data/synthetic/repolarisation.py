@@ -73,8 +73,7 @@ def recover(case, activation: Activation, body, rng, qt_ms: float, conducted=Tru
         share = 0.0
     secondary = -share * excess / (1.2533 * (left + right))
     secondary *= min(1.0, 0.85 / (math.sqrt(secondary @ secondary) + 1e-9))
-    gradient = gradient * (1 - 0.25 * share)
-    gradient = gradient + secondary
+    gradient = gradient * (1 - 0.25 * share) + secondary
     rows += st_rows(0.17 * secondary, 0.34 * secondary, t_peak)
 
     early = gradient * rng.uniform(0.06, 0.22) + 0.1 * math.sqrt(gradient @ gradient) * rng.standard_normal(3) * 0.3

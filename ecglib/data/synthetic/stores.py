@@ -11,7 +11,7 @@ import numpy as np
 from ecglib.data.labels import TASKS
 from ecglib.data.store import RecordStore, finish_store
 from ecglib.data.synthetic.cohorts import cohort_named
-from ecglib.data.synthetic.generate import simulate_record
+from ecglib.data.synthetic.generate import simulate_records
 from ecglib.data.workers import WorkerPool, main_module_hidden
 from ecglib.errors import ParameterError, StoreError
 from ecglib.paths import sha256_of
@@ -102,8 +102,7 @@ def _chunk(job):
     path, cohort, seed, begin, end, hz, duration_s = job
     signals = np.load(path, mmap_mode="r+")
     rows, clipped = [], 0
-    for index in range(begin, end):
-        record = simulate_record(cohort, seed, index, hz, duration_s)
+    for index, record in enumerate(simulate_records(cohort, seed, range(begin, end), hz, duration_s), begin):
         signals[index], beyond = to_int16(record.ecg_mv, GAIN_PER_MV)
         clipped += beyond
         rows.append(_row(record, cohort, seed, index))

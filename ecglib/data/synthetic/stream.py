@@ -9,8 +9,9 @@ from itertools import islice
 import numpy as np
 
 from ecglib.data.synthetic.cohorts import cohort_named
-from ecglib.data.synthetic.generate import SimulatedRecord, simulate_record
+from ecglib.data.synthetic.generate import SimulatedRecord, record_steps
 from ecglib.data.synthetic.recording import Disturbance
+from ecglib.data.synthetic.stages import side_by_side
 from ecglib.data.workers import WorkerPool, main_module_hidden
 from ecglib.errors import ParameterError
 from ecglib.signals import LEADS
@@ -69,9 +70,8 @@ def _jobs(cohort, seed, first, end, hz, duration_s):
 
 
 def _alone(jobs):
-    for cohort, seed, begin, end, hz, duration_s in jobs:
-        for index in range(begin, end):
-            yield _made(cohort, seed, index, hz, duration_s)
+    for job in jobs:
+        yield from _made(job)
 
 
 def _together(jobs, workers):
@@ -100,8 +100,7 @@ def _together(jobs, workers):
 
 def _chunk(job):
     """Signals in one array and the rest in plain tuples, which go through the pipe in a third of the time."""
-    cohort, seed, begin, end, hz, duration_s = job
-    records = [_made(cohort, seed, index, hz, duration_s) for index in range(begin, end)]
+    records = list(_made(job))
     others = [(_values(record.disturbance), *_values(record)[1:-1]) for record in records]
     return np.stack([record.ecg_mv for record in records]), others
 
@@ -110,9 +109,14 @@ def _values(item) -> tuple:
     return tuple([getattr(item, name) for name in item.__slots__])
 
 
-def _made(cohort, seed, index, hz, duration_s):
+def _made(job):
+    cohort, seed, begin, end, hz, duration_s = job
+    return side_by_side(_steps(cohort, seed, index, hz, duration_s) for index in range(begin, end))
+
+
+def _steps(cohort, seed, index, hz, duration_s):
     try:
-        return simulate_record(cohort, seed, index, hz, duration_s)
+        return (yield from record_steps(cohort, seed, index, hz, duration_s))
     except Exception as error:
         raise RuntimeError(f"{_named(cohort, seed, index)} cannot be made: {error}") from error
 
