@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_stream import assert_same
 
 from ecglib.data.synthetic import simulate_record, simulate_records
 from ecglib.data.synthetic.stages import alone, side_by_side
-from test_stream import assert_same
 
 
 def counted(stages, result, log=None):
