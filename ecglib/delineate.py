@@ -16,6 +16,7 @@ from ecglib.signals import LEADS, fill_missing, resample
 WORK_HZ = 500.0  # records of lower rate are interpolated, so that intervals have steps of 2 ms
 BEFORE_S, AFTER_S = 0.36, 0.60  # of a median beat, around its QRS
 LEAST_MV = 0.01  # energy of a QRS; what stays below is no ECG
+FLAT_MV = 0.001  # a lead that moves less has recorded nothing, and tells no axis
 LEAST_WAVE_MV = 0.02  # what is smaller is no wave: CSE Working Party, Eur Heart J 1985;6:815-825
 LIKE = 0.85  # correlation with the median beat from which a beat is of the same form
 _I, _II, _AVF = LEADS.index("I"), LEADS.index("II"), LEADS.index("aVF")
@@ -124,6 +125,8 @@ def measure_ecg(ecg_mv: np.ndarray, hz: float) -> dict[str, float]:
         found |= {f"{name}_mv_{lead}": value for name, value in _amplitudes(wave[row], begin, end).items()}
         found[f"t_mv_{lead}"] = float(found["t_peak"][row]) if found["t_peak"] is not None else np.nan
     del found["t_peak"]
+    if min(np.ptp(wave[_I]), np.ptp(wave[_AVF])) < FLAT_MV:
+        found |= dict.fromkeys(("axis_deg", "p_axis_deg", "t_axis_deg"), np.nan)
     return found
 
 

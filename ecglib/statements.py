@@ -49,8 +49,9 @@ def superclasses_shown(findings: Iterable[Iterable[str]]) -> np.ndarray:
 def any_of_its_statements(probabilities: np.ndarray, members: np.ndarray) -> np.ndarray:
     """Probabilities of statements (N, C) and their superclasses (C, S) -> (N, S): 1 - product of (1 - p).
 
-    As if the statements of a superclass were independent. They are not, so that a superclass with many statements is
-    called too often; a reliability diagram says by how much. NORM has one statement, whose probability it keeps.
+    As if the statements of a superclass were independent. They are not: where they exclude each other the superclass is
+    called too seldom, where they go together too often; a reliability diagram says by how much. NORM has one statement,
+    whose probability it keeps.
     """
     absent = np.where(members[None], 1.0 - np.asarray(probabilities, dtype=float)[:, :, None], 1.0)  # (N, C, S)
     return 1.0 - absent.prod(axis=1)

@@ -17,11 +17,11 @@
 # cardiac entity of K-MERL {cite:p}`k_merl`. It is trained on simulated ECGs and simulated reports, then cut down to the
 # ECG side of the network, one vector per statement, and one curve per statement that turns a cosine into a probability.
 #
-# **No real record is opened**, neither in training nor in choosing anything; a test of this project watches every
-# file. The simulator itself knows of real hearts what is in textbooks, and how large and in which direction their waves
-# usually are: those sizes were fitted to recordings without their labels, which the table below names;
-# {doc}`the protocol </book/protocol>` tells what part labels and earlier scores had. What a reader is worth on real
-# patients is for labelled records to say.
+# **No real record is opened**, neither in training nor in choosing anything; a test of this project holds that its code
+# imports no loader of records, and watches which files a short training opens. The simulator itself knows of real
+# hearts what is in textbooks, and how large and in which direction their waves usually are: those sizes were fitted to
+# recordings without their labels, which the table below names; {doc}`the protocol </book/protocol>` tells what part
+# labels and earlier scores had. What a reader is worth on real patients is for labelled records to say.
 #
 # **At a glance**
 #

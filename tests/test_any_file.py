@@ -266,3 +266,17 @@ def test_every_real_file_is_read(real_data):
         assert found.shape == (12, about["samples"])
         assert hz in (100, 500, 1000)
         assert not [p for p in quality(found, hz) if p.startswith(("absurd", "limb"))], path.name
+
+
+def test_a_table_that_lies_on_its_side_or_has_many_columns_is_refused_in_few_words(tmp_path, ecg_mv):
+    path = tmp_path / "a.csv"
+    pd.DataFrame(ecg_mv, index=LEADS).to_csv(path, header=False)
+    with pytest.raises(SignalError, match=r"names 1 of the twelve leads .* turn it over") as caught:
+        read_ecg(path, sampling_rate_hz=HZ)
+    assert len(str(caught.value)) < 400
+    pd.DataFrame(ecg_mv.T, columns=LEADS).to_csv(path)
+    with pytest.raises(SignalError, match=r"columns one without a name; a table has"):
+        read_ecg(path, sampling_rate_hz=HZ)
+    pd.DataFrame(ecg_mv.T, columns=LEADS).assign(**{f"extra{k}": 0 for k in range(9)}).to_csv(path, index=False)
+    with pytest.raises(SignalError, match=r"'extra4' and 4 more; a table has"):
+        read_ecg(path, sampling_rate_hz=HZ)

@@ -118,3 +118,14 @@ def test_beats_of_real_records(real_data):
 def test_what_is_no_ecg_is_refused(ecg):
     with pytest.raises(SignalError, match="beats were found"):
         measure_ecg(ecg, HZ)
+
+
+@pytest.mark.parametrize("lead", ["I", "aVF"])
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_a_dead_limb_lead_tells_no_axis(lead, value):
+    ecg = simulate_record("ptb-xl", 6, 1, HZ, codes=[]).ecg_mv.copy()
+    assert np.isfinite(measure_ecg(ecg, HZ)["axis_deg"])
+    ecg[LEADS.index(lead)] = value
+    found = measure_ecg(ecg, HZ)
+    assert np.isnan([found[name] for name in ("axis_deg", "p_axis_deg", "t_axis_deg")]).all()
+    assert np.isfinite(found["qrs_ms"])

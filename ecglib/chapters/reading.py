@@ -189,7 +189,7 @@ def measurements(ecg: Record) -> Any:
     for key, (name, unit, low, high) in NORMAL.items():
         value = found[key]
         verdict = "not to be told" if np.isnan(value) else "below" if value < low else "above" if value > high else ""
-        said = "–" if np.isnan(value) else f"{value:.0f}"
+        said = "–" if np.isnan(value) else f"{value:.0f}".replace("-", "\u2212")
         limits = f"{low}\u00a0to\u00a0{high}".replace("-", "\u2212")
         rows[name] = {"measured": said, "unit": unit, "normal": limits, "outside": verdict}
     for name, wave in (("highest R", "r"), ("deepest S", "s")):

@@ -94,10 +94,16 @@ def _columns(names: list[str], path: Path) -> tuple[list[tuple[int, str, str]], 
             other.append(name)
     if not leads:
         raise SignalError(f"its first row is {', '.join(names)[:60]!r}; it must name the leads {', '.join(LEADS)}")
-    if other or len(times) > 1:
-        odd = other or [name for _, name in times]
+    if len(other) > len(names) / 2:
         raise SignalError(
-            f"columns {', '.join(map(repr, odd))}; a table has the twelve leads, at most one column of times and "
+            f"its first row names {len(leads)} of the twelve leads and {len(other)} other columns, such as "
+            f"{other[0][:20]!r}; a table has one column per lead and their names in the first row: turn it over"
+        )
+    if other or len(times) > 1:
+        odd = [repr(name[:20]) if name else "one without a name" for name in other or [name for _, name in times]]
+        more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
+        raise SignalError(
+            f"columns {', '.join(odd[:5])}{more}; a table has the twelve leads, at most one column of times and "
             "nothing else: remove the others"
         )
     return leads, (times[0] if times else None)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import ecglib.data.synthetic as synthetic
 from ecglib.data.labels import FINDINGS, TASKS, findings_to_labels
 from ecglib.data.synthetic import COHORTS, simulate_record, simulate_store, simulate_tracing
+from ecglib.data.synthetic.cases import clashing
 from ecglib.errors import ParameterError, StoreError
 from ecglib.signals import LEADS
 
@@ -143,3 +144,40 @@ def test_the_simulator_reads_no_records():
                 continue
             assert not names & (readers | {"wfdb", "scipy"}), path.name
         assert "ECG_DATA" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "pair", ["AFIB PACE", "1AVB AFIB", "3AVB SVTAC", "AFIB AFLT", "ASMI IMI", "SBRAD STACH", "LAXIS RAXIS", "AFIB PAC"]
+)
+def test_conditions_that_no_tracing_shows_together_are_refused(pair):
+    with pytest.raises(ParameterError, match=f"the codes {' and '.join(pair.split())} together; ask for one"):
+        simulate_record("ptb-xl", 0, 3, 100, codes=pair.split()[::-1])
+
+
+@pytest.mark.parametrize(
+    "codes", ["BIGU PVC", "PAC TRIGU", "PAC PVC", "ANEUR AMI", "ANEUR ASMI", "PRC(S) PVC", "AFIB PVC"]
+)
+def test_conditions_that_come_together_may_be_asked_for_together(codes):
+    simulate_record("ptb-xl", 0, 3, 100, codes=codes.split())
+
+
+def test_what_the_cohorts_draw_may_be_asked_for():
+    for cohort in COHORTS:
+        for index in range(200):
+            drawn = simulate_tracing(cohort, 12, index, 50, 2.0).case.codes
+            assert clashing(drawn) is None, sorted(drawn)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *({"sampling_rate_hz": hz} for hz in (0, -5, 5, float("nan"))),
+        *({"duration_s": seconds} for seconds in (0, float("inf"))),
+        *({"seed": seed} for seed in (-1, 0.5)),
+        {"index": -1},
+    ],
+)
+def test_numbers_that_no_record_has_are_named(bad):
+    ((name, value),) = bad.items()
+    with pytest.raises(ParameterError, match=f"{name}={value}"):
+        simulate_record(**({"cohort": "csn", "seed": 0, "index": 0} | bad))

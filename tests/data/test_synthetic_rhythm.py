@@ -297,3 +297,11 @@ def test_sinus_cycles_waves_and_baseline_breathe_together():
         breaths = breath(heart.case, at)
         qrs.append(max(abs(np.corrcoef(of_lead, breaths)[0, 1]) for of_lead in sizes.T))
     assert np.median(qrs) > 0.8
+
+
+@pytest.mark.parametrize("shape", ["LAFB", "CRBBB", "IMI", "LVH"])
+def test_extrasystoles_are_not_what_is_measured_however_many_there_are(shape):
+    for i in range(60):
+        heart = generate.simulate_heart("ptb-xl", 71, i, HZ, SECONDS, codes=["BIGU", "PVC", shape])
+        assert shape in heart.findings
+        assert heart.features["qrs_ms"] < (125 if shape != "CRBBB" else 190)

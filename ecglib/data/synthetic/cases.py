@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, combinations
 
 import numpy as np
 
@@ -69,6 +69,16 @@ _EXCLUDES = {
 _NEEDS_SINUS = frozenset("LAO/LAE RAO/RAE PWC PAC BIGU TRIGU PRC(S)".split())
 _ODD = frozenset("SVARR AT SVTAC PSVT JESC VESC 2AVB1 2AVB2 2AVB 3AVB AFLT SARRH".split())
 
+# What is drawn one by one and shown together (in the order of the alphabet): extrasystoles of two kinds, their pattern,
+# an aneurysm with its scar
+_TOGETHER = (
+    ({"BIGU"}, {"PAC", "PVC"}),
+    ({"PAC"}, {"PVC", "TRIGU"}),
+    ({"PVC"}, {"TRIGU"}),
+    ({"ANEUR"}, frozenset(INFARCTS)),
+    ({"ALMI", "AMI"}, {"ANEUR"}),
+)
+
 
 def compatible(code: str, chosen: set[str]) -> bool:
     """Whether ``code`` can be added to conditions already ``chosen``."""
@@ -80,6 +90,14 @@ def compatible(code: str, chosen: set[str]) -> bool:
     if (code in _NEEDS_SINUS and chosen & NO_P_WAVE) or (code in NO_P_WAVE and chosen & _NEEDS_SINUS):
         return False
     return not ((code in ECTOPY and chosen & _ODD) or (code in _ODD and chosen & ECTOPY))
+
+
+def clashing(codes: set[str]) -> tuple[str, str] | None:
+    """Two of ``codes`` that one tracing cannot show together, the first in the alphabet; None when all go together."""
+    for a, b in combinations(sorted(codes), 2):
+        if not compatible(a, {b}) and not any(a in one and b in other for one, other in _TOGETHER):
+            return a, b
+    return None
 
 
 @dataclass(slots=True)

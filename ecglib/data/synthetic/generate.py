@@ -1,5 +1,6 @@
 """One simulated record from (cohort, seed, index), or many of them side by side."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from ecglib.data.labels import findings_to_labels
 from ecglib.data.synthetic.body import Body, sample_body
-from ecglib.data.synthetic.cases import Case, choose_conditions, completed
+from ecglib.data.synthetic.cases import Case, choose_conditions, clashing, completed
 from ecglib.data.synthetic.cohorts import cohort_named
 from ecglib.data.synthetic.noise import ward_of
 from ecglib.data.synthetic.patients import sample_case, sample_person
@@ -71,7 +72,9 @@ def simulate_record(
     """Record ``index`` of a simulated cohort: the same for every machine, worker and order of calls.
 
     At 100 Hz and 500 Hz the same tracing comes out. ``codes`` asks for given conditions, for example ``["AFIB"]``, or
-    for none, ``[]``, instead of a draw from the cohort's mixture. ParameterError on an unknown cohort or condition.
+    for none, ``[]``, instead of a draw from the cohort's mixture; what a measurement defines, such as CR or LOWT, is
+    sought and not found in every heart. ParameterError on an unknown cohort or condition, on two conditions that no
+    tracing shows together, and on a negative number, a rate outside 50 to 2000 Hz or less than 2 s.
     """
     return alone(record_steps(cohort, seed, index, sampling_rate_hz, duration_s, codes))
 
@@ -125,6 +128,7 @@ def _tracing_steps(cohort, seed, index, sampling_rate_hz, duration_s, codes):
 
 def _heart_steps(cohort, seed, index, sampling_rate_hz, duration_s, codes):
     plan = cohort_named(cohort)
+    _check_numbers(seed, index, sampling_rate_hz, duration_s)
     owner = index - 1 if index % REPEATS == REPEATS - 1 else index
     person_rng = np.random.default_rng(_words(seed, plan.number, owner, 1))
     parent = (seed, plan.number, index, 0)
@@ -147,6 +151,16 @@ def _heart_steps(cohort, seed, index, sampling_rate_hz, duration_s, codes):
     return Heart(clean, case, findings, features, patient, words, (settings, low, high), plan.noise, mains, body)
 
 
+def _check_numbers(seed, index, sampling_rate_hz, duration_s) -> None:
+    whole = all(isinstance(value, int | np.integer) and value >= 0 for value in (seed, index))
+    if not (whole and 50 <= sampling_rate_hz <= 2000 and 2 <= duration_s < math.inf):
+        raise ParameterError(
+            f"a simulated record takes whole numbers seed >= 0, index >= 0, and sampling_rate_hz from 50 to 2000, "
+            f"duration_s >= 2; got seed={seed!r}, index={index!r}, sampling_rate_hz={sampling_rate_hz!r}, "
+            f"duration_s={duration_s!r}"
+        )
+
+
 def _check_codes(codes, known) -> None:
     if isinstance(codes, str):
         raise ParameterError(f"codes = {codes!r}: give a list, codes=[{codes!r}]")
@@ -155,6 +169,8 @@ def _check_codes(codes, known) -> None:
         hints["LPR"] = 'a long PR interval comes with codes=["1AVB"]'
         hint = "".join(f"; {text}" for text in dict.fromkeys(hints[code] for code in unknown if code in hints))
         raise ParameterError(f"codes {unknown} cannot be asked for{hint}; known are {', '.join(known)}")
+    if pair := clashing(set(codes or ())):
+        raise ParameterError(f"no tracing shows the codes {' and '.join(pair)} together; ask for one of them")
 
 
 def _words(*numbers):

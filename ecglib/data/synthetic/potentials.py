@@ -50,7 +50,9 @@ def electrode_potentials(case, body, duration_s, hz, rng):
     before[0], before[1:] = 2 * start[0] - start[1], start[:-1]
     rr_all = start - before
     rate = 60.0 * (len(seen) - 1) / float(seen[-1] - seen[0]) if len(seen) > 2 else case.rate
-    main = rhythm.PACED if rhythm.PACED in kinds else int(np.bincount(kind).argmax())
+    # The beat that is measured: the most frequent one, but no extrasystole, however many there are.
+    usual = kind[~np.isin(kind, (rhythm.PREMATURE, rhythm.FUSION))]
+    main = rhythm.PACED if rhythm.PACED in kinds else int(np.bincount(usual if len(usual) else kind).argmax())
 
     out = np.zeros((total, 9), np.float32).T  # the electrodes of one moment side by side, so that a beat is one block
     shifted = start - begin

@@ -26,10 +26,6 @@ class Waves:
         self.weights = body.weights(self.sources, chest)
         return self
 
-    def extended(self, shape, sources) -> "Waves":
-        """The same group with more bumps."""
-        return Waves(np.vstack([self.shape, shape]), np.vstack([self.sources, sources]))
-
     def joined(self, other: "Waves") -> "Waves":
         """Both groups as one, each as it is seen."""
         return Waves(
