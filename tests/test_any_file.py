@@ -243,6 +243,14 @@ def test_wfdb_of_eight_leads_or_three(tmp_path, ecg_mv):
     refused(monitor, "has the leads MLII, V5, and a record needs twelve")
 
 
+def test_leads_of_frank_beside_the_twelve_are_left_out(tmp_path, ecg_mv):
+    order = ["vx", *LEADS[::-1], "VY", "vz"]
+    path = write_wfdb(tmp_path, "ptb", np.concatenate([ecg_mv[:1], ecg_mv[::-1], ecg_mv[:2]]), order)
+    found, _, about = read_ecg(path)
+    np.testing.assert_allclose(found, ecg_mv, atol=1.1e-3)
+    assert (about["left_out"], about["derived"]) == (("vx", "VY", "vz"), ())
+
+
 def test_a_message_names_its_file_once_and_a_remedy(tmp_path, ecg_mv):
     write_wfdb(tmp_path, "a", ecg_mv, LEADS)
     for name, text in (("empty", ""), ("page", "<html>404</html>"), ("short", "short 12 250 1000\n")):

@@ -77,6 +77,8 @@ def record(run: Run) -> Record:
         facts = {"form": about["form"], "age": about["age"] or "not said", "sex": about["sex"] or "not said"}
         if about["derived"]:
             facts["leads"] = f"{', '.join(about['derived'])} are not in the file and were derived from I and II"
+        if about["left_out"]:
+            facts["left out"] = f"{', '.join(about['left_out'])}, Frank's leads, which the reader has never seen"
         return Record(ecg_mv, hz, about["file"], facts)
     if given := [f"{name} = {p[name]!r}" for name in ("sampling_rate_hz", "unit") if p[name]]:
         raise ParameterError(

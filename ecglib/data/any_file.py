@@ -26,16 +26,24 @@ FORMS = (
     "and tables of text (.csv, .tsv, .txt) with one column per lead"
 )
 FOLLOWING = ("III", "aVR", "aVL", "aVF")  # from I and II
+FRANK = ("vx", "vy", "vz")  # recorded beside the twelve in the PTB Diagnostic ECG Database
 
 
 class Leads:
-    """`order_leads`, which makes III, aVR, aVL and aVF where a file has none of them; ``derived`` says that it did."""
+    """`order_leads`, which makes III, aVR, aVL and aVF where a file has none of them; ``derived`` says that it did.
+
+    Frank's leads are left out; ``left_out`` names them.
+    """
 
     def __init__(self) -> None:
-        self.derived = False
+        self.derived, self.left_out = False, ()
 
     def __call__(self, ecg: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """(S, T) with its lead names -> (12, T), in the order of LEADS; SignalError as `order_leads`."""
+        kept = [row for row, name in enumerate(names) if str(name).strip().lower() not in FRANK]
+        if len(kept) < len(names) == len(ecg):
+            self.left_out = tuple(name for row, name in enumerate(names) if row not in kept)
+            ecg, names = ecg[kept], [names[row] for row in kept]
         own = [canonical_lead(name) for name in names]
         self.derived = len(own) == len(ecg) and sorted(own) == sorted(set(LEADS) - set(FOLLOWING))
         if not self.derived:
@@ -60,7 +68,8 @@ def read_ecg(
     Returns:
         (12, T) float32 millivolts in the order of LEADS, missing samples NaN; the sampling rate in Hz; and ``about``:
         ``file`` (name alone), ``form``, ``samples``, ``duration_s``, ``age`` and ``sex`` ("" where unknown), and
-        ``derived``, the leads that were made from I and II because the file has none of the four.
+        ``derived``, the leads that were made from I and II because the file has none of the four, and ``left_out``,
+        Frank's leads if it has them.
 
     Raises:
         DataError: no such file, or a form that is not known.
@@ -76,7 +85,7 @@ def read_ecg(
         said = str(error)
         raise SignalError(said if said.startswith(found.name) else f"{found.name}: {said}") from error
     about = {"file": found.name, "form": form, "samples": ecg_mv.shape[1], "duration_s": ecg_mv.shape[1] / hz,
-             "derived": FOLLOWING if leads.derived else ()}  # fmt: skip
+             "derived": FOLLOWING if leads.derived else (), "left_out": leads.left_out}  # fmt: skip
     return ecg_mv.astype(np.float32, copy=False), float(hz), about | {"age": "", "sex": ""} | facts
 
 
@@ -129,7 +138,10 @@ def _read_matlab(path: Path, hz: float | None, unit: str) -> tuple[np.ndarray, f
         facts = {key: str(np.squeeze(ecg[key])) for key in ("age", "sex") if key in ecg.dtype.names}
         return to_millivolt(_twelve(ecg["data"], "ECG.data"), unit or "mV"), CPSC2018_HZ, "CPSC2018", facts
     if "val" not in held:
-        raise SignalError(f"a MATLAB file with {', '.join(held) or 'nothing'} in it; expected val or ECG")
+        raise SignalError(
+            f"a MATLAB file with {', '.join(held) or 'nothing'} in it, not val (Challenge) or ECG (CPSC2018); write "
+            "the tracing to a .csv with one column per lead"
+        )
     if hz is None or not unit:
         raise SignalError(
             f"a Challenge's file without its header {path.stem}.hea; put it there, or give sampling_rate_hz and unit "
@@ -166,7 +178,7 @@ def _check(ecg_mv: np.ndarray, hz: float, asked_hz: float | None, unit: str) -> 
     if not LOWEST_HZ <= hz <= HIGHEST_HZ:
         raise SignalError(f"the file says {hz:g} Hz, where an ECG has {LOWEST_HZ:g} to {HIGHEST_HZ:g}: mend the file")
     if ecg_mv.shape[1] == 0 or not np.isfinite(ecg_mv).any():
-        raise SignalError("there is no sample in it")
+        raise SignalError("there is no sample in it; copy it again, or export it anew")
     spans = [np.subtract(*np.percentile(lead[np.isfinite(lead)], [99.5, 0.5])) for lead in ecg_mv
              if np.isfinite(lead).any()]  # fmt: skip
     widest_mv = float(max(spans))

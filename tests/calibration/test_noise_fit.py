@@ -10,7 +10,7 @@ import wfdb
 
 import ecglib.calibration.noise_fit as noise_fit
 from ecglib.calibration.measures import BANDS_HZ, measure_noise
-from ecglib.data.synthetic.noise import Ward, ward_of, wards
+from ecglib.data.synthetic.noise import TABLE, Ward, ward_of, wards
 from ecglib.errors import DataError, SignalError
 from ecglib.signals import LEADS
 
@@ -115,3 +115,9 @@ def test_real_signals_are_read_and_fingerprinted(real_data):
     assert len(fingerprint) == 16
     text = (Path(noise_fit.noise.TABLE)).read_text(encoding="utf-8")
     assert f"fingerprint {fingerprint}" in text
+
+
+def test_a_new_fit_keeps_what_the_file_says_of_where_its_numbers_come_from():
+    now = TABLE.read_text(encoding="utf-8").splitlines()
+    again = noise_fit.table_text(wards(), noise_fit.notes_of(TABLE)).splitlines()
+    assert [line for line in again if line[:1] == "#"] == [line for line in now if line[:1] == "#"]
